@@ -1,0 +1,1 @@
+"""EvoPose: evolve efficient 2D human-pose networks (see README.md)."""

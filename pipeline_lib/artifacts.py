@@ -1,0 +1,143 @@
+"""Open-format artifacts, written atomically: JSON, CSV and safetensors.
+
+Every writer writes a temporary name in the target's folder and renames it when the bytes are on disk, so that a reader
+never sees half a file, whatever dies when.
+"""
+
+import csv
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline_lib.errors import ArtifactError
+
+SCHEMA_VERSION = 1
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on an error.
+
+    The file's bytes are flushed to disk before the rename, and the rename before returning.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON; NaN and infinity are refused (ValueError), since JSON has no such numbers."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The content of a JSON file; raises `ArtifactError` naming the file when it is missing or is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run the step that makes it") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: not readable as JSON ({error}); delete it and run again") from None
+
+
+def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write `rows` with a header of `columns`; None becomes an empty cell; an unknown key is a ValueError."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, all values as text; raises `ArtifactError` when it is missing or ragged."""
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream, strict=True))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run the step that makes it") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{path}: not readable as CSV ({error}); delete it and run again") from None
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise ArtifactError(f"{path}, line {number}: as many values as the header has names are expected")
+    return rows
+
+
+def save_weights(
+    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write `tensors` (keyed `layer/variable`) and text `metadata` as one safetensors file; equal input, equal bytes."""
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(contiguous, dict(sorted((metadata or {}).items()))))
+
+
+def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors and metadata of a safetensors file; raises `ArtifactError` when it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as stream:
+            return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run the step that makes it") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes, as hexadecimal text."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of this library and of what computes for it, and the commit of the checkout (None outside of git)."""
+    versions = {}
+    for name in ("evopose", "keras", "numpy", "tensorflow", "tensorflow-tpu"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    root = Path(__file__).resolve().parents[1]
+    commit = None
+    if (root / ".git").exists():
+        shown = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+        commit = shown.stdout.strip() or None
+    return {"versions": versions, "commit": commit}

@@ -1,0 +1,447 @@
+"""The typed configuration: one pydantic model per section of config/config.yaml.
+
+`workflow/schemas/config.schema.yaml` is generated from here (`python -m pipeline_lib.config`), config/README.md explains
+every key, and tests keep the three equal. Models are frozen and refuse unknown keys.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipeline_lib.cli import explain
+from pipeline_lib.errors import ConfigError
+
+MODULES = 7
+STEM_STRIDE = 2
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Gene = tuple[Positive, Positive, Positive, Positive]
+Genotype = tuple[Gene, Gene, Gene, Gene, Gene, Gene, Gene]
+PerModule = tuple[Positive, Positive, Positive, Positive, Positive, Positive, Positive]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+
+# Paper, Table 4: blocks, kernel, channels / 8, stride of each module.
+PAPER_ANCESTOR: Genotype = (
+    (1, 3, 2, 1),
+    (2, 3, 3, 2),
+    (2, 5, 5, 2),
+    (3, 3, 10, 2),
+    (3, 5, 14, 1),
+    (4, 5, 24, 2),
+    (1, 3, 40, 1),
+)
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, strict about keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class KeypointSchema(Section):
+    """Names, symmetry, skeleton and OKS constants of the keypoints of a data set."""
+
+    names: tuple[str, ...] = Field(min_length=1, description="Keypoint names in the order of the annotations.")
+    flip_pairs: tuple[tuple[str, str], ...] = Field((), description="Left/right pairs that change places in a mirror.")
+    skeleton: tuple[tuple[str, str], ...] = Field((), description="Pairs of keypoints that are joined when drawn.")
+    sigmas: tuple[Annotated[float, Field(gt=0)], ...] = Field(description="OKS standard deviation of each keypoint.")
+    upper_body: tuple[str, ...] = Field((), description="Keypoints of the upper half, for half-body augmentation.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("names must differ from each other")
+        if len(self.sigmas) != len(self.names):
+            raise ValueError(f"one sigma for each of the {len(self.names)} names is expected, {len(self.sigmas)} given")
+        mentioned = {name for pair in (*self.flip_pairs, *self.skeleton) for name in pair} | set(self.upper_body)
+        if unknown := sorted(mentioned - set(self.names)):
+            raise ValueError(f"{', '.join(unknown)}: not among the names")
+        paired = [name for pair in self.flip_pairs for name in pair]
+        if len(set(paired)) != len(paired):
+            raise ValueError("a keypoint can be in one flip pair only")
+        return self
+
+    def flip_permutation(self) -> tuple[int, ...]:
+        """Index of the keypoint that takes each place when a person is mirrored."""
+        place = {name: index for index, name in enumerate(self.names)}
+        partner = dict(self.flip_pairs) | {right: left for left, right in self.flip_pairs}
+        return tuple(place[partner.get(name, name)] for name in self.names)
+
+    def indices(self, pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[int, int], ...]:
+        """`pairs` of names as pairs of 0-based indices."""
+        place = {name: index for index, name in enumerate(self.names)}
+        return tuple((place[first], place[second]) for first, second in pairs)
+
+
+def _sides(*parts: str) -> tuple[tuple[str, str], ...]:
+    return tuple((f"left_{part}", f"right_{part}") for part in parts)
+
+
+COCO_KEYPOINTS = KeypointSchema(
+    names=("nose", *(name for pair in _sides(*"eye ear shoulder elbow wrist hip knee ankle".split()) for name in pair)),
+    flip_pairs=_sides(*"eye ear shoulder elbow wrist hip knee ankle".split()),
+    skeleton=(
+        ("left_ankle", "left_knee"),
+        ("left_knee", "left_hip"),
+        ("right_ankle", "right_knee"),
+        ("right_knee", "right_hip"),
+        ("left_hip", "right_hip"),
+        ("left_shoulder", "left_hip"),
+        ("right_shoulder", "right_hip"),
+        ("left_shoulder", "right_shoulder"),
+        ("left_shoulder", "left_elbow"),
+        ("right_shoulder", "right_elbow"),
+        ("left_elbow", "left_wrist"),
+        ("right_elbow", "right_wrist"),
+        ("left_eye", "right_eye"),
+        ("nose", "left_eye"),
+        ("nose", "right_eye"),
+        ("left_eye", "left_ear"),
+        ("right_eye", "right_ear"),
+        ("left_ear", "left_shoulder"),
+        ("right_ear", "right_shoulder"),
+    ),
+    sigmas=(0.026, *(s for s in (0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089) for _ in range(2))),
+    upper_body=("nose", *(name for pair in _sides(*"eye ear shoulder elbow wrist".split()) for name in pair)),
+)
+
+
+class SyntheticConfig(Section):
+    """The embedded synthetic data set: how many images, how large."""
+
+    train_images: Positive = Field(400, description="Images of the training split.")
+    val_images: Positive = Field(100, description="Images of the validation split.")
+    height: Annotated[int, Field(ge=64)] = Field(240, description="Height of the largest images in pixels.")
+    width: Annotated[int, Field(ge=64)] = Field(320, description="Width of the largest images in pixels.")
+    people: Positive = Field(4, description="Largest number of people in a scene.")
+
+
+class Split(Section):
+    """Where the images and annotations of one split lie."""
+
+    images: str = Field(description="Folder of the images.")
+    annotations: str = Field(description="COCO keypoint annotations (JSON).")
+    detections: str | None = Field(
+        None, description="Person detections (JSON list of image_id, category_id, bbox, score)."
+    )
+
+
+class DatasetConfig(Section):
+    """A data set: its paths and its keypoints."""
+
+    name: Name = Field(description="Names the folder results/data/<name>/.")
+    synthetic: SyntheticConfig | None = Field(None, description="Make the data set, at the paths below, from the seed.")
+    keypoints: KeypointSchema = Field(COCO_KEYPOINTS, description="`coco`, or names, flip_pairs, skeleton and sigmas.")
+    train: Split
+    val: Split
+
+    @field_validator("keypoints", mode="before")
+    @classmethod
+    def _builtin(cls, value: Any) -> Any:
+        return COCO_KEYPOINTS if value == "coco" else value
+
+
+class ConversionSettings(Section):
+    """How annotations become TFRecord shards (Apache Beam)."""
+
+    runner: str = Field("FnApiRunner", description="Beam runner; its options go into `options`.")
+    mode: Literal["in_memory", "multi_threading", "multi_processing"] = Field(
+        "in_memory", description="How FnApiRunner runs its workers."
+    )
+    workers: Positive = Field(1, description="Workers of multi_threading and multi_processing.")
+    records: Literal["images"] = Field("images", description="What a record holds: the whole image.")
+    shard_size: Positive = Field(1024, description="Examples in a shard.")
+    options: tuple[str, ...] = Field((), description="More Beam options, such as --region=europe-west4.")
+
+
+class Augmentation(Section):
+    """Random changes of a training crop (paper_facts: the final training's are the defaults)."""
+
+    flip: Probability = Field(0.5, description="Probability of a horizontal flip.")
+    scale_std: Annotated[float, Field(ge=0)] = Field(0.3, description="Scale is drawn from N(1, scale_std).")
+    scale_limit: Annotated[float, Field(ge=0, lt=1)] = Field(0.3, description="Scale is clipped to 1 +- scale_limit.")
+    rotation_probability: Probability = Field(0.6, description="Probability of a rotation.")
+    rotation_std: Annotated[float, Field(ge=0)] = Field(40.0, description="Rotation is drawn from N(0, std) degrees.")
+    rotation_limit: Annotated[float, Field(ge=0, le=180)] = Field(
+        80.0, description="Rotation is clipped to +- degrees."
+    )
+    half_body_probability: Probability = Field(0.0, description="Probability of a crop of one half of the body.")
+    half_body_joints: NonNegative = Field(8, description="Half-body crops only for persons with more labelled joints.")
+
+
+FLIP_ONLY = Augmentation(scale_std=0, scale_limit=0, rotation_probability=0)
+
+
+class TrainSettings(Section):
+    """One training: length, rate, regularisation, augmentation, numerics (paper, section V-B)."""
+
+    epochs: Positive = Field(5, description="Passes over the training split.")
+    batch: Positive = Field(512, description="Persons in a step, over all devices.")
+    base_rate: Annotated[float, Field(gt=0)] = Field(2.5e-4, description="Learning rate for a batch of 32.")
+    scale_rate: bool = Field(True, description="Multiply the rate by batch / 32.")
+    warmup_epochs: Annotated[float, Field(ge=0)] = Field(0.0, description="Linear warm-up from base_rate, in epochs.")
+    l2: Annotated[float, Field(ge=0)] = Field(1e-5, description="L2 factor on kernels; in the training loss only.")
+    l2_depthwise: bool = Field(True, description="Whether depthwise kernels are in the L2 term.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Arithmetic of all but the last convolution."
+    )
+    batch_norm_momentum: Probability = Field(
+        0.99, description="Batch norm momentum; some hundred steps need about 0.9."
+    )
+    stochastic_depth: Probability | None = Field(None, description="Rate at the last block; null: by the input size.")
+    augmentation: Augmentation = Field(FLIP_ONLY, description="Random changes of the training crops.")
+    keep: Literal["best", "last"] = Field("best", description="Which epoch's weights are kept.")
+    heatmap_sigma: Annotated[float, Field(gt=0)] = Field(
+        2.0, description="Standard deviation of the targets in units of (heat-map height) / 64."
+    )
+    cpu_threads: Positive = Field(1, description="TensorFlow's CPU threads; another number gives other bytes.")
+    deterministic: bool = Field(True, description="Deterministic ops: same seed and threads, same bytes.")
+    steps_per_execution: Positive = Field(1, description="Steps run by one call of the compiled step.")
+    jit_compile: bool = Field(False, description="Compile the step with XLA.")
+    devices: Positive = Field(1, description="Devices that share the batch.")
+    evaluate_initial: bool = Field(False, description="Also measure the validation loss before the first step.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.batch % self.devices:
+            raise ValueError(f"a batch of {self.batch} cannot be shared by {self.devices} devices: not divisible")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})")
+        return self
+
+
+class SearchSpace(Section):
+    """The genotypes that can be sampled, and what is common to all of them (paper, section IV-A, appendix A-A).
+
+    The defaults are the paper's. A genotype has 7 modules of (blocks, kernel, channels / 8, stride).
+    """
+
+    kernels: tuple[Positive, ...] = Field((3, 5), min_length=1, description="Kernel sizes, odd, ascending.")
+    max_blocks: PerModule = Field((4,) * MODULES, description="Largest number of blocks, of all or of each module.")
+    max_channels: PerModule | None = Field(
+        None, description="Largest channels / 8 of each module; null: the ancestor's."
+    )
+    free_stride_modules: tuple[Annotated[int, Field(ge=1, le=MODULES)], ...] = Field(
+        (5, 6, 7), description="Modules (1-7) whose stride is searched."
+    )
+    stride_limit: Annotated[int, Field(ge=2)] = Field(
+        32, description="Largest overall stride of the backbone, the stem's 2 included; a power of two."
+    )
+    expansion: PerModule = Field(
+        (1, 6, 6, 6, 6, 6, 6), description="Expansion ratio of all or of each module's blocks."
+    )
+    stem: Positive = Field(32, description="Channels of the stem convolution.")
+    head: Positive = Field(128, description="Channels of the head's transposed convolutions.")
+    head_layers: NonNegative = Field(3, description="Transposed convolutions of the head, each of stride 2.")
+    final_kernel: Positive = Field(1, description="Kernel of the final convolution (E1 of the paper: 3).")
+
+    @field_validator("max_blocks", "expansion", mode="before")
+    @classmethod
+    def _every_module(cls, value: Any) -> Any:
+        return (value,) * MODULES if isinstance(value, int) else value
+
+    @field_validator("kernels")
+    @classmethod
+    def _kernels(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(kernel % 2 == 0 for kernel in value) or list(value) != sorted(set(value)):
+            raise ValueError("odd numbers in ascending order are expected")
+        return value
+
+    @field_validator("stride_limit")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("a power of two is expected")
+        return value
+
+    @property
+    def max_downsamplings(self) -> int:
+        """Modules of stride 2 that the stride limit allows (4 in the paper: Algorithm 1's `sum(stride - 1) = 4`)."""
+        return int(math.log2(self.stride_limit // STEM_STRIDE))
+
+
+PAPER_SPACE = SearchSpace()
+
+
+def overall_stride(genotype: Genotype) -> int:
+    """The backbone's overall stride, the stem included."""
+    return STEM_STRIDE * math.prod(stride for _, _, _, stride in genotype)
+
+
+class SearchConfig(Section):
+    """The evolution: population, fitness, space, and how its networks are trained (paper, section IV)."""
+
+    generations: NonNegative = Field(description="Generations after the ancestor's; raising it extends a search.")
+    children: Positive | dict[Positive, Positive] = Field(
+        description="lambda: children of a generation, or a map {first generation: children}."
+    )
+    parents: Positive = Field(description="mu: survivors of a generation.")
+    target_parameters: Annotated[float, Field(gt=0)] = Field(5e6, description="T of the fitness (Eq. 3).")
+    gamma: float = Field(-0.07, description="Exponent of the fitness (Eq. 3); negative favours small networks.")
+    transfer: bool = Field(True, description="Children inherit weights; false: they start from scratch.")
+    compare_scratch: bool = Field(
+        False, description="Also train generation 1 from scratch, and the ancestor on, for the same steps."
+    )
+    ancestor: Genotype = Field(PAPER_ANCESTOR, description="Blocks, kernel, channels / 8, stride of the 7 modules.")
+    ancestor_epochs: Positive = Field(30, description="Epochs of the ancestor.")
+    space: SearchSpace = Field(PAPER_SPACE, description="What can be sampled.")
+    train: TrainSettings = Field(TrainSettings(), description="Training of children; unset keys come from `train`.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if isinstance(self.children, dict) and 1 not in self.children:
+            raise ValueError("children: a map needs an entry for generation 1")
+        for generation in range(1, self.generations + 1):
+            pool = self.children_of(generation) + self.parents_of(generation - 1)
+            if self.parents > pool:
+                raise ValueError(
+                    f"parents (mu = {self.parents}) is larger than the pool of generation {generation}: "
+                    f"{self.children_of(generation)} children + {self.parents_of(generation - 1)} parents = {pool}"
+                )
+        return self
+
+    def children_of(self, generation: int) -> int:
+        """Number of children of `generation` (the ancestor is the one child of generation 0)."""
+        if generation == 0:
+            return 1
+        if isinstance(self.children, int):
+            return self.children
+        return self.children[max(first for first in self.children if first <= generation)]
+
+    def parents_of(self, generation: int) -> int:
+        """Number of survivors that `generation` hands on."""
+        return 1 if generation == 0 else self.parents
+
+    def train_of(self, generation: int) -> TrainSettings:
+        """The training of a generation's children; the ancestor's is longer."""
+        if generation:
+            return self.train
+        return TrainSettings(**{**dict(self.train), "epochs": self.ancestor_epochs})
+
+
+class InputSize(Section):
+    """The input of a network in pixels."""
+
+    height: Positive = Field(256, description="Height in pixels.")
+    width: Positive = Field(192, description="Width in pixels.")
+
+
+class ModelConfig(InputSize):
+    """A network scaled from the champion (paper, section IV-E)."""
+
+    initial: Literal["scratch", "champion"] = Field(
+        "scratch", description="Start from new weights (the paper) or from the champion's by weight transfer."
+    )
+    coefficients: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = Field(
+        None, description="Depth and width coefficients; null: by compound scaling from the search's input size."
+    )
+
+
+class FinalConfig(Section):
+    """The networks scaled from the champion, and their training."""
+
+    models: dict[Name, ModelConfig] = Field(min_length=1, description="Name and input size of each network.")
+    train: TrainSettings = Field(TrainSettings(), description="Final training; unset keys come from `train`.")
+
+
+class EvaluationConfig(Section):
+    """The test protocol (paper, section V-B; paper_facts: test protocol)."""
+
+    batch: Positive = Field(64, description="Crops in a prediction step.")
+    flip_test: Literal["aligned", "released", "off"] = Field(
+        "aligned", description="Average with the mirrored crop, aligned exactly or by the released whole-pixel shift."
+    )
+    score_threshold: float = Field(0.2, description="Keypoints below it do not count in a person's score.")
+
+
+class ReportConfig(Section):
+    """What the report shows."""
+
+    overlays: Positive = Field(12, description="Validation persons drawn with their predictions.")
+
+
+class Config(Section):
+    """Everything that defines an experiment."""
+
+    experiment: Name = Field(description="Names the folder results/<experiment>/.")
+    seed: NonNegative = Field(1, description="Everything random is drawn from it.")
+    device: Literal["auto", "cpu", "gpu", "tpu"] = Field(
+        "auto", description="auto: what the profile asks for, else the best that is there."
+    )
+    dataset: DatasetConfig = Field(description="A file of config/datasets/, or its content.")
+    conversion: ConversionSettings = Field(ConversionSettings(), description="Annotations to records.")
+    input: InputSize = Field(InputSize(), description="Input size of the search.")
+    train: TrainSettings = Field(TrainSettings(), description="Defaults of search.train and final.train.")
+    search: SearchConfig
+    final: FinalConfig
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Prediction and metrics.")
+    report: ReportConfig = Field(ReportConfig(), description="Pictures of the report.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_training(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or not isinstance(value.get("train"), Mapping):
+            return value
+        merged = dict(value)
+        for section in ("search", "final"):
+            if isinstance(merged.get(section), Mapping):
+                own = merged[section].get("train") or {}
+                if isinstance(own, Mapping):
+                    merged[section] = {**merged[section], "train": {**value["train"], **own}}
+        return merged
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        stride = overall_stride(self.search.ancestor)
+        if self.search.generations:
+            stride = max(stride, self.search.space.stride_limit)
+        sizes = {"input": self.input} | {f"final.models.{name}": model for name, model in self.final.models.items()}
+        for where, size in sizes.items():
+            if size.height % stride or size.width % stride:
+                near = [max(1, round(side / stride)) * stride for side in (size.height, size.width)]
+                raise ValueError(
+                    f"{where}: {size.height}x{size.width} is not divisible by the overall stride {stride} that the "
+                    f"search can reach; {near[0]}x{near[1]} is"
+                )
+        return self
+
+
+def load(raw: Mapping[str, Any], folder: str | Path = ".") -> Config:
+    """The validated configuration of `raw`; a `dataset` that names a YAML file is read from below `folder`.
+
+    Raises `ConfigError` with one line that names every wrong key.
+    """
+    values = dict(raw)
+    if isinstance(values.get("dataset"), str):
+        path = Path(folder) / values["dataset"]
+        try:
+            values["dataset"] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                f"dataset: {path} cannot be read ({error.strerror}); name a file of config/datasets/"
+            ) from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"dataset: {path} is not YAML ({error})") from None
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+
+
+def schema() -> str:
+    """The JSON schema of the configuration as YAML."""
+    header = "# Generated from pipeline_lib/config.py by `python -m pipeline_lib.config`; a test keeps them equal.\n"
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    described["properties"]["dataset"] = {"anyOf": [{"type": "string"}, described["properties"]["dataset"]]}
+    return header + yaml.safe_dump(json.loads(json.dumps(described)), sort_keys=False, width=120)
+
+
+if __name__ == "__main__":
+    print(schema(), end="")

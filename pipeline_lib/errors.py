@@ -1,0 +1,17 @@
+"""Errors of the user: every message says what is wrong, where, and what to do."""
+
+
+class EvoPoseError(Exception):
+    """Base of all errors that are shown as one message instead of a traceback."""
+
+
+class ConfigError(EvoPoseError):
+    """A configuration that cannot be run."""
+
+
+class DataError(EvoPoseError):
+    """Images, annotations or records that cannot be used."""
+
+
+class ArtifactError(EvoPoseError):
+    """A file of an earlier step that is missing, damaged or does not belong here."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from pipeline_lib.config import explain
 from pipeline_lib.errors import ConfigError, EvoPoseError
 
 CONSOLE_VARIABLE = "EVOPOSE_CONSOLE_FD"
@@ -65,16 +66,3 @@ def settings(model: type[Settings], text: str) -> Settings:
         return model.model_validate_json(text)
     except ValidationError as error:
         raise ConfigError(f"--settings: {explain(error)}") from None
-
-
-def explain(error: ValidationError) -> str:
-    """One line per problem of a pydantic error: where, what is wrong, and what was given."""
-    lines = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "configuration"
-        given = "" if problem["type"] in ("missing", "extra_forbidden") else f" (given: {problem['input']!r})"
-        message = (
-            "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
-        )
-        lines.append(f"{where}: {message}{given}")
-    return "; ".join(lines)

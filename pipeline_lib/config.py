@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pipeline_lib.cli import explain
 from pipeline_lib.errors import ConfigError
 
 MODULES = 7
@@ -84,9 +83,13 @@ def _sides(*parts: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"left_{part}", f"right_{part}") for part in parts)
 
 
+_UPPER = _sides("eye", "ear", "shoulder", "elbow", "wrist")
+_PAIRS = _UPPER + _sides("hip", "knee", "ankle")
+
+
 COCO_KEYPOINTS = KeypointSchema(
-    names=("nose", *(name for pair in _sides(*"eye ear shoulder elbow wrist hip knee ankle".split()) for name in pair)),
-    flip_pairs=_sides(*"eye ear shoulder elbow wrist hip knee ankle".split()),
+    names=("nose", *(name for pair in _PAIRS for name in pair)),
+    flip_pairs=_PAIRS,
     skeleton=(
         ("left_ankle", "left_knee"),
         ("left_knee", "left_hip"),
@@ -109,7 +112,7 @@ COCO_KEYPOINTS = KeypointSchema(
         ("right_ear", "right_shoulder"),
     ),
     sigmas=(0.026, *(s for s in (0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089) for _ in range(2))),
-    upper_body=("nose", *(name for pair in _sides(*"eye ear shoulder elbow wrist".split()) for name in pair)),
+    upper_body=("nose", *(name for pair in _UPPER for name in pair)),
 )
 
 
@@ -224,7 +227,9 @@ class SearchSpace(Section):
     """
 
     kernels: tuple[Positive, ...] = Field((3, 5), min_length=1, description="Kernel sizes, odd, ascending.")
-    max_blocks: PerModule = Field((4,) * MODULES, description="Largest number of blocks, of all or of each module.")
+    max_blocks: PerModule = Field(
+        (4, 4, 4, 4, 4, 4, 4), description="Largest number of blocks, of all or of each module."
+    )
     max_channels: PerModule | None = Field(
         None, description="Largest channels / 8 of each module; null: the ancestor's."
     )
@@ -433,6 +438,19 @@ def load(raw: Mapping[str, Any], folder: str | Path = ".") -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """One line per problem of a pydantic error: where, what is wrong, and what was given."""
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"]) or "configuration"
+        given = "" if problem["type"] in ("missing", "extra_forbidden") else f" (given: {problem['input']!r})"
+        message = (
+            "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+        )
+        lines.append(f"{where}: {message}{given}")
+    return "; ".join(lines)
 
 
 def schema() -> str:

@@ -1,0 +1,1 @@
+"""The evolutionary search: genotypes, mutation, weight transfer, fitness, selection, scaling. NumPy only."""

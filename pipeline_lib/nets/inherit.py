@@ -1,0 +1,54 @@
+"""Weights of a child network from its trained parent (paper, section III and appendix A-C), in NumPy."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pipeline_lib.errors import ArtifactError
+from pipeline_lib.nets.spec import Architecture, Weights, block_name, initial_weights, tensors
+from pipeline_lib.search.transfer import block_source, transfer
+
+
+def inherit(
+    parent: Architecture, parent_weights: Mapping[str, NDArray[Any]], child: Architecture, seed: int
+) -> tuple[Weights, dict[str, Any]]:
+    """The child's weights, keyed `layer/variable`, and a report.
+
+    Stem, head and final convolution inherit from the same layer, each block from the one that `block_source` names.
+    What is not inherited is as in `initial_weights(child, seed)`.
+
+    The report is `transfer`'s, with `blocks`: the donor of each of the child's blocks by name. A tensor whose donor has
+    no such layer (the expansion of a block whose donor does not expand) is among its `initial` ones.
+
+    Raises:
+        ArtifactError: `parent_weights` are not those of `parent`.
+    """
+    check_weights(parent, parent_weights)
+    sources = block_source(parent.blocks(), child.blocks())
+    specs = tensors(child)
+    donors = {}
+    for tensor in specs:
+        name = tensor.name
+        if tensor.block is not None:
+            name = block_name(sources[tensor.block]) + name.removeprefix(block_name(tensor.block))
+        donors[tensor.name] = name if name in parent_weights else None
+    kinds = {tensor.name: tensor.kind for tensor in specs}
+    weights, report = transfer(parent_weights, initial_weights(child, seed), kinds, donors)
+    report["blocks"] = {block_name(block): block_name(donor) for block, donor in sources.items()}
+    return weights, report
+
+
+def check_weights(architecture: Architecture, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `ArtifactError` naming the tensors of `weights` that are missing, unknown or of another shape."""
+    expected = {tensor.name: tensor.shape for tensor in tensors(architecture)}
+    problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
+    problems += [f"{name} is unknown" for name in weights.keys() - expected.keys()]
+    problems += [
+        f"{name} has shape {weights[name].shape}, {shape} is expected"
+        for name, shape in expected.items()
+        if name in weights and weights[name].shape != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ArtifactError(f"weights do not belong to their network: {'; '.join(sorted(problems)[:3])}{more}")

@@ -1,12 +1,12 @@
-"""Networks: `spec` and `inherit` need NumPy only, `build` loads Keras when it is first asked for."""
+"""Networks: `spec` and `inherit` need NumPy only, `build` and `build_architecture` load Keras when first asked for."""
 
 import importlib
 from typing import Any
 
-_BUILDERS = ("build", "build_architecture")
+_HOMES = {"build": "registry", "build_architecture": "evopose"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _BUILDERS:
-        return getattr(importlib.import_module("pipeline_lib.nets.evopose"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"pipeline_lib.nets.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

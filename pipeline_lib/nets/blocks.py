@@ -1,0 +1,109 @@
+"""The layers of a search network in Keras: one for each operation of `nets.spec`."""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from pipeline_lib.nets.spec import LayerSpec
+
+EPSILON = 1e-3  # of batch normalisation
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """How layers train; the architecture says what they compute.
+
+    Attributes:
+        batch_norm_momentum: of the moving statistics.
+        stochastic_depth: drop rate that the depth of a `drop` layer is multiplied with.
+        l2: factor of the sum of squares of kernels in the training loss; never of biases or batch normalisation.
+        l2_depthwise: whether depthwise kernels belong to them.
+        seed: stochastic depth is drawn from it and the layer's name.
+    """
+
+    batch_norm_momentum: float = 0.99
+    stochastic_depth: float = 0.0
+    l2: float = 0.0
+    l2_depthwise: bool = True
+    seed: int = 0
+
+
+@keras.saving.register_keras_serializable("evopose")
+class StochasticDepth(keras.layers.Layer):
+    """Drops a residual branch per sample with probability `rate` in training, identity otherwise.
+
+    Kept samples are divided by 1 - rate, so that the expectation stays. Any shape with samples on the first axis.
+    """
+
+    def __init__(self, rate: float, seed: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not training or self.rate == 0:
+            return inputs
+        shape = (ops.shape(inputs)[0],) + (1,) * (len(inputs.shape) - 1)
+        draw = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator)
+        keep = ops.cast(draw >= self.rate, "float32") / (1 - self.rate)
+        return inputs * ops.cast(keep, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+def layer(spec: LayerSpec, options: LayerOptions) -> keras.layers.Layer:
+    """The Keras layer of `spec`, of the same name; kernels start at zero, since `nets.spec` initialises.
+
+    The final convolution computes in float32 whatever the global dtype policy is.
+    """
+    shared: dict[str, Any] = {"name": spec.name}
+    if spec.role == "final":
+        shared["dtype"] = "float32"
+    match spec.op:
+        case "conv" | "tconv":
+            make = keras.layers.Conv2D if spec.op == "conv" else keras.layers.Conv2DTranspose
+            return make(
+                spec.out_channels,
+                spec.kernel,
+                spec.stride,
+                padding="same",
+                use_bias=spec.bias,
+                kernel_initializer="zeros",
+                kernel_regularizer=_l2(options.l2),
+                **shared,
+            )
+        case "depthwise":
+            return keras.layers.DepthwiseConv2D(
+                spec.kernel,
+                spec.stride,
+                padding="same",
+                use_bias=spec.bias,
+                depthwise_initializer="zeros",
+                depthwise_regularizer=_l2(options.l2 if options.l2_depthwise else 0.0),
+                **shared,
+            )
+        case "bn":
+            return keras.layers.BatchNormalization(momentum=options.batch_norm_momentum, epsilon=EPSILON, **shared)
+        case "swish" | "sigmoid":
+            return keras.layers.Activation(spec.op, **shared)
+        case "squeeze":
+            return keras.layers.GlobalAveragePooling2D(keepdims=True, **shared)
+        case "excite":
+            return keras.layers.Multiply(**shared)
+        case "add":
+            return keras.layers.Add(**shared)
+        case "drop":
+            seed = zlib.crc32(f"{options.seed}/{spec.name}".encode())
+            return StochasticDepth(options.stochastic_depth * spec.depth, seed, **shared)
+
+
+def _l2(factor: float) -> keras.regularizers.Regularizer | None:
+    return keras.regularizers.L2(factor) if factor else None

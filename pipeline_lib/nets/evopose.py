@@ -1,0 +1,55 @@
+"""EvoPose2D in Keras, built by walking `nets.spec` (paper, section IV)."""
+
+from typing import Any
+
+import keras
+
+from pipeline_lib.nets import blocks, spec
+from pipeline_lib.nets.weights import set_weights
+
+# Mean side of the input up to which a drop rate holds, EfficientNet's; larger inputs have LARGEST_RATE.
+STOCHASTIC_DEPTH_RATES = ((240, 0.2), (300, 0.3), (456, 0.4))
+LARGEST_RATE = 0.5
+
+
+def build_architecture(
+    architecture: spec.Architecture,
+    *,
+    weights: spec.Weights | None = None,
+    batch_norm_momentum: float = 0.99,
+    stochastic_depth: float | None = None,
+    l2: float = 0.0,
+    l2_depthwise: bool = True,
+    seed: int = 0,
+) -> keras.Model:
+    """The Keras network of `architecture`.
+
+    It takes normalised float32 images (N, height, width, 3) and gives float32 heat maps (N, H', W', keypoints) without
+    an activation. Layers compute in the global dtype policy, the final convolution in float32.
+
+    Args:
+        architecture: what it computes; any of `nets.spec`.
+        weights: tensors keyed `layer/variable`; None: `nets.spec.initial_weights` of `seed`.
+        batch_norm_momentum: of the moving statistics.
+        stochastic_depth: rate at the last block; None: by the input size.
+        l2: factor of the sum of squares of all kernels in the training loss.
+        l2_depthwise: whether depthwise kernels belong to them.
+        seed: of the initial weights and of stochastic depth.
+    """
+    if stochastic_depth is None:
+        stochastic_depth = stochastic_depth_rate(architecture.height, architecture.width)
+    options = blocks.LayerOptions(batch_norm_momentum, stochastic_depth, l2, l2_depthwise, seed)
+    image = keras.Input((architecture.height, architecture.width, spec.IMAGE_CHANNELS), name=spec.IMAGE)
+    outputs: dict[str, Any] = {spec.IMAGE: image}
+    for layer in spec.walk(architecture):
+        inputs = [outputs[name] for name in layer.inputs]
+        outputs[layer.name] = blocks.layer(layer, options)(inputs if len(inputs) > 1 else inputs[0])
+    model = keras.Model(image, outputs[layer.name], name="evopose2d")
+    set_weights(model, spec.initial_weights(architecture, seed) if weights is None else weights)
+    return model
+
+
+def stochastic_depth_rate(height: int, width: int) -> float:
+    """Drop rate at the last block for an input of `height` x `width` pixels (paper_facts: networks)."""
+    side = (height + width) / 2
+    return next((rate for limit, rate in STOCHASTIC_DEPTH_RATES if side <= limit), LARGEST_RATE)

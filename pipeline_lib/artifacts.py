@@ -108,11 +108,23 @@ def save_weights(
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The tensors and metadata of a safetensors file; raises `ArtifactError` when it is missing or damaged."""
+    with _open_weights(path) as stream:
+        return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
+
+
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata of a safetensors file, without its tensors; raises `ArtifactError` as `load_weights` does."""
+    with _open_weights(path) as stream:
+        return dict(stream.metadata() or {})
+
+
+@contextmanager
+def _open_weights(path: str | os.PathLike[str]) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="numpy") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
+            yield stream
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run the step that makes it") from None
     except (SafetensorError, OSError, ValueError) as error:

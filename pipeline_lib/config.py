@@ -119,6 +119,7 @@ COCO_KEYPOINTS = KeypointSchema(
 class SyntheticConfig(Section):
     """The embedded synthetic data set: how many images, how large."""
 
+    seed: NonNegative = Field(0, description="The data set is made from it; not the seed of the search.")
     train_images: Positive = Field(400, description="Images of the training split.")
     val_images: Positive = Field(100, description="Images of the validation split.")
     height: Annotated[int, Field(ge=64)] = Field(240, description="Height of the largest images in pixels.")

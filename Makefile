@@ -1,0 +1,98 @@
+# make demo   install everything, run the embedded demo, print its summary
+# make test   install everything, pass the tests
+# make help   the other targets and the variables
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# A Python of a supported version; the first that fits, unless given: make PYTHON=python3.12 test
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+# cpu (plain TensorFlow; uses GPUs too) or tpu: which lock is installed
+ACCELERATOR ?= cpu
+CORES ?= all
+ARGS ?=
+
+LOCK := envs/lock$(if $(filter tpu,$(ACCELERATOR)),-tpu).txt
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(ACCELERATOR)
+SNAKEMAKE := $(BIN)/snakemake --profile profiles/local --cores $(CORES)
+RESULTS := results/demo
+
+# Imports take twice as long when every process has to compile its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+.PHONY: help install demo test lint format report dag bench lock clean venv
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@echo '  variables: PYTHON=python3.12  ACCELERATOR=cpu|tpu  CORES=2  ARGS="further options of snakemake or pytest"'
+
+install: $(STAMP) ## make .venv with the locked packages (ACCELERATOR=tpu: for a TPU VM)
+
+# An explicitly given PYTHON of another version replaces the environment.
+venv:
+	@test -n "$(PYTHON)" || { echo 'No Python 3.11, 3.12 or 3.13 found: install one, or name it with make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@wanted=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') || { echo 'PYTHON=$(PYTHON) does not run' >&2; exit 1; }; \
+	case "$$wanted" in 3.11|3.12|3.13) ;; *) echo "$(PYTHON) is Python $$wanted; 3.11, 3.12 or 3.13 is needed" >&2; exit 1;; esac; \
+	found=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none); \
+	if [ "$$found" = none ] || { [ "$(origin PYTHON)" != file ] && [ "$$found" != "$$wanted" ]; }; then \
+	  echo "Making $(VENV) with Python $$wanted"; \
+	  $(PYTHON) -m venv --clear $(VENV) || { echo 'python -m venv failed: install the venv module of your Python (Debian: python3-venv)' >&2; exit 1; }; \
+	fi
+
+# One lock, every platform and Python version; hashes are checked, bytecode is compiled once, here.
+$(STAMP): $(LOCK) pyproject.toml | venv
+	@awk '/^[a-z]/ {wanted = /^uv==/} wanted' $(LOCK) > $(VENV)/uv.txt
+	$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --require-hashes --compile-bytecode $(LOCK)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+demo: install ## run the demo (config/config.yaml) and print its summary
+	$(SNAKEMAKE) $(ARGS)
+	@$(MAKE) --no-print-directory $(RESULTS)/report.html
+	@cat $(RESULTS)/summary.md
+
+$(RESULTS)/report.html: $(RESULTS)/summary.md
+	@$(SNAKEMAKE) --report $@ --quiet
+
+report: install ## make the demo's HTML report, results/demo/report.html
+	$(SNAKEMAKE) --report $(RESULTS)/report.html $(ARGS)
+
+test: install ## pass the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install ## ruff, mypy, snakefmt, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy scripts/*.py
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
+
+format: install ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt workflow
+
+dag: install ## draw the workflow into results/dag: SVG where `dot` is installed, mermaid always
+	@$(BIN)/python scripts/draw_dag.py --output results/dag
+
+bench: install ## measure the hot paths; see tests/benchmarks
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+lock: install ## renew both locks and the conda environment from pyproject.toml
+	for accelerator in cpu tpu; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	    --no-emit-index-url --extra $$accelerator --extra dev pyproject.toml \
+	    -o envs/lock$$([ $$accelerator = tpu ] && echo -tpu).txt || exit; \
+	done
+	$(BIN)/python scripts/conda_environment.py --lock envs/lock.txt --output envs/evopose.yaml
+
+clean: ## delete the environment and all results
+	rm -rf $(VENV) results logs benchmarks .snakemake

@@ -1,0 +1,219 @@
+"""The documents of a generation: children, scores, population, parents; and how a pool is ranked.
+
+Fitness is derived from loss and parameters wherever a pool is ranked, never taken from an earlier generation, so that
+another Gamma or target can rank the same scores anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from pipeline_lib.artifacts import SCHEMA_VERSION, read_json, write_json
+from pipeline_lib.config import Genotype, NonNegative, Positive, Section, explain
+from pipeline_lib.errors import ArtifactError
+from pipeline_lib.search.breed import Fallback, Offspring
+from pipeline_lib.search.fitness import fitness
+from pipeline_lib.search.genotype import encode, key
+from pipeline_lib.search.selection import select
+
+Document = TypeVar("Document", bound=BaseModel)
+
+POPULATION_COLUMNS = (
+    *("rank", "generation", "child", "loss", "parameters", "multiply_adds", "fitness", "status", "survivor"),
+    "genotype",
+)
+GENOTYPE_COLUMNS = ("generation", "child", "genotype")
+
+
+class Origin(Section):
+    """Where an individual was born."""
+
+    generation: NonNegative
+    child: NonNegative
+
+
+class Child(Section):
+    """A child before its training: what it is, whom it comes from, and the seed of what it does not inherit."""
+
+    index: NonNegative
+    genotype: Genotype
+    seed: NonNegative
+    parent_rank: NonNegative | None = None
+    parent_origin: Origin | None = None
+    mutations: tuple[dict[str, Any], ...] = ()
+    fallback: Fallback | None = None
+
+
+class Children(Section):
+    """children.json: the children of a generation."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    generation: NonNegative
+    children: tuple[Child, ...] = Field(min_length=1)
+
+    def member(self, name: str) -> Child:
+        """The child of a member's folder, such as child_03 or its twin scratch_03."""
+        index = int(name.rpartition("_")[2])
+        if not 0 <= index < len(self.children):
+            raise ArtifactError(f"{name}: generation {self.generation} has {len(self.children)} children")
+        return self.children[index]
+
+
+class Score(Section):
+    """score.json: what training measured; J is not in it, since only selection knows Gamma and T."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    genotype: Genotype
+    loss: float | None = Field(description="Smallest validation loss; null when the training failed.")
+    epoch: NonNegative | None
+    parameters: Positive
+    multiply_adds: Positive
+    status: Literal["ok", "failed"]
+
+
+class Individual(Section):
+    """A member of the pool, ranked."""
+
+    rank: NonNegative
+    genotype: Genotype
+    loss: float | None
+    parameters: Positive
+    multiply_adds: Positive
+    status: Literal["ok", "failed"]
+    fitness: float | None
+    origin: Origin
+
+
+class Parents(Section):
+    """parents.json: the survivors of a generation, best first; their weights lie in parents/<rank>.safetensors."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    generation: NonNegative
+    parents: tuple[Individual, ...] = Field(min_length=1)
+
+
+def read(model: type[Document], path: str | PathLike[str]) -> Document:
+    """The document at `path`; raises `ArtifactError` naming the file and what is wrong in it."""
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        raise ArtifactError(f"{path}: not a valid {model.__name__.lower()} document: {explain(error)}") from None
+
+
+def write(path: str | PathLike[str], document: BaseModel) -> None:
+    """Write a document as JSON, atomically."""
+    write_json(path, document.model_dump(mode="json"))
+
+
+def child_seed(seed: int, generation: int, child: int) -> int:
+    """The seed of what a child does not inherit, addressed by (seed, generation, child)."""
+    return int(np.random.SeedSequence([seed, generation, child]).generate_state(1)[0])
+
+
+def first_generation(genotype: Genotype, seed: int) -> Children:
+    """Generation 0: the ancestor as the one child."""
+    return Children(generation=0, children=(Child(index=0, genotype=genotype, seed=child_seed(seed, 0, 0)),))
+
+
+def next_generation(parents: Parents, offspring: Sequence[Offspring], seed: int) -> Children:
+    """The children of the generation after `parents`."""
+    generation = parents.generation + 1
+    return Children(
+        generation=generation,
+        children=tuple(
+            Child(
+                index=index,
+                genotype=key(born.genotype),
+                seed=child_seed(seed, generation, index),
+                parent_rank=born.parent_rank,
+                parent_origin=parents.parents[born.parent_rank].origin,
+                mutations=tuple(born.mutations),
+                fallback=born.fallback,
+            )
+            for index, born in enumerate(offspring)
+        ),
+    )
+
+
+def genotype_rows(children: Children) -> list[dict[str, Any]]:
+    """The rows of genotypes.csv that a generation adds."""
+    return [
+        {"generation": children.generation, "child": child.index, "genotype": encode(child.genotype)}
+        for child in children.children
+    ]
+
+
+def best_epoch(history: Sequence[Mapping[str, str]]) -> tuple[float | None, int | None]:
+    """The smallest validation loss of a training and its epoch, from the rows of history.csv; the earliest of equals.
+
+    Epoch 0, before the first step, does not count. (None, None) when no epoch has a finite loss.
+    """
+    losses = [(float(row["val_loss"]), int(row["epoch"])) for row in history if int(row["epoch"]) > 0]
+    return min((pair for pair in losses if np.isfinite(pair[0])), default=(None, None))
+
+
+def rank(
+    children: Children, scores: Sequence[Score], parents: Sequence[Individual], target: float, gamma: float
+) -> list[Individual]:
+    """The pool of children and parents, best first (paper, section IV-C); failed trainings come last.
+
+    At equal fitness children come before parents, in the order of their indices and ranks.
+
+    Raises:
+        ArtifactError: a score belongs to another genotype than its child.
+    """
+    if len(scores) != len(children.children):
+        raise ArtifactError(
+            f"{len(scores)} scores for {len(children.children)} children of generation {children.generation}"
+        )
+    pool: list[tuple[Score | Individual, Origin]] = []
+    for child, score in zip(children.children, scores, strict=True):
+        if score.genotype != child.genotype:
+            raise ArtifactError(
+                f"the score of generation {children.generation}, child {child.index} belongs to another genotype "
+                f"({encode(score.genotype)} instead of {encode(child.genotype)}); delete it and run again"
+            )
+        pool.append((score, Origin(generation=children.generation, child=child.index)))
+    pool += [(parent, parent.origin) for parent in parents]
+    values = [
+        float("nan") if one.loss is None or one.status == "failed" else fitness(one.loss, one.parameters, target, gamma)
+        for one, _ in pool
+    ]
+    ranked = []
+    for place, index in enumerate(select(values, len(values))):
+        one, origin = pool[index]
+        ranked.append(
+            Individual(
+                rank=place,
+                genotype=one.genotype,
+                loss=one.loss,
+                parameters=one.parameters,
+                multiply_adds=one.multiply_adds,
+                status=one.status,
+                fitness=values[index] if np.isfinite(values[index]) else None,
+                origin=origin,
+            )
+        )
+    return ranked
+
+
+def population_rows(ranked: Sequence[Individual], survivors: int) -> list[dict[str, Any]]:
+    """The rows of population.csv."""
+    return [
+        {
+            "rank": one.rank,
+            "generation": one.origin.generation,
+            "child": one.origin.child,
+            "loss": one.loss,
+            "parameters": one.parameters,
+            "multiply_adds": one.multiply_adds,
+            "fitness": one.fitness,
+            "status": one.status,
+            "survivor": int(one.rank < survivors),
+            "genotype": encode(one.genotype),
+        }
+        for one in ranked
+    ]

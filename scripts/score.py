@@ -1,0 +1,37 @@
+"""Score a trained child: its smallest validation loss, parameters and multiply-adds."""
+
+import argparse
+
+from pipeline_lib import cli
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from pipeline_lib import artifacts
+    from pipeline_lib.nets import files
+    from pipeline_lib.nets.spec import count_architecture
+    from pipeline_lib.search import population
+
+    architecture = files.load_architecture(arguments.weights)
+    loss, epoch = population.best_epoch(artifacts.read_csv(arguments.history))
+    counted = count_architecture(architecture)
+    score = population.Score(
+        genotype=architecture.genotype,
+        loss=loss,
+        epoch=epoch,
+        parameters=counted["parameters"],
+        multiply_adds=counted["multiply_adds"],
+        status="failed" if loss is None else "ok",
+    )
+    population.write(arguments.score, score)
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--weights", required=True, help="the trained weights.safetensors")
+    options.add_argument("--history", required=True, help="history.csv of the training")
+    options.add_argument("--score", required=True, help="output: score.json")
+    return options
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,63 @@
+"""Select the survivors of a generation from its children and parents, and copy their weights."""
+
+import argparse
+import logging
+import shutil
+
+from pipeline_lib import cli
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from pipeline_lib import artifacts
+    from pipeline_lib.errors import ArtifactError
+    from pipeline_lib.search import population
+    from pipeline_lib.search.genotype import encode
+
+    children = population.read(population.Children, arguments.children)
+    scores = [population.read(population.Score, path) for path in arguments.scores]
+    before = [parent for path in arguments.before for parent in population.read(population.Parents, path).parents]
+    if len(arguments.weights) != len(scores) or len(arguments.parents) != len(before):
+        raise ArtifactError(
+            f"{len(scores)} scores and {len(before)} parents need as many weights, "
+            f"{len(arguments.weights)} and {len(arguments.parents)} are given"
+        )
+    ranked = population.rank(children, scores, before, arguments.target_parameters, arguments.gamma)
+    files = {(children.generation, index): path for index, path in enumerate(arguments.weights)}
+    files |= {(p.origin.generation, p.origin.child): path for p, path in zip(before, arguments.parents, strict=True)}
+    survivors = ranked[: len(arguments.survivor_weights)]
+    # Copies, not links: a parent may have been born many generations ago, and a link would keep that file's time.
+    for survivor, target in zip(survivors, arguments.survivor_weights, strict=True):
+        with artifacts.atomic_path(target) as temporary:
+            shutil.copyfile(files[survivor.origin.generation, survivor.origin.child], temporary)
+    rows = population.population_rows(ranked, len(survivors))
+    artifacts.write_csv(arguments.population, rows, population.POPULATION_COLUMNS)
+    population.write(arguments.survivors, population.Parents(generation=children.generation, parents=tuple(survivors)))
+    best = survivors[0]
+    log.info(
+        "generation %d: best of %d is generation %d, child %d: loss %s, %d parameters, fitness %s (%s)",
+        children.generation, len(ranked), best.origin.generation, best.origin.child,
+        best.loss, best.parameters, best.fitness, encode(best.genotype),
+    )  # fmt: skip
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--children", required=True, help="children.json of the generation")
+    options.add_argument("--scores", nargs="+", required=True, help="score.json of every child")
+    options.add_argument("--weights", nargs="+", required=True, help="weights.safetensors of every child")
+    options.add_argument(
+        "--before", nargs="*", default=[], help="parents.json of the generation before, if there is one"
+    )
+    options.add_argument("--parents", nargs="*", default=[], help="weights of its parents, in the order of their ranks")
+    options.add_argument("--gamma", type=float, required=True, help="Gamma of the fitness (Eq. 3)")
+    options.add_argument("--target-parameters", type=float, required=True, help="T of the fitness (Eq. 3)")
+    options.add_argument("--population", required=True, help="output: population.csv, everybody in the pool")
+    options.add_argument("--survivors", required=True, help="output: parents.json")
+    options.add_argument("--survivor-weights", nargs="+", required=True, help="output: as many weights as survive")
+    return options
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,137 @@
+"""Validates the configuration, names the paths, and looks up inputs; the logic is in pipeline_lib."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir).parent
+sys.path.insert(0, str(ROOT))
+
+from pipeline_lib import devices, plan
+from pipeline_lib.errors import EvoPoseError
+from snakemake.exceptions import WorkflowError
+
+try:
+    cfg = plan.load(config, ROOT)
+except EvoPoseError as error:
+    raise WorkflowError(f"Configuration: {error}") from None
+
+# A target that is deep in the chain of generations is reached by recursion, rule by rule.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 100 * cfg.search.generations))
+
+
+pathvars:
+    results=f"results/{cfg.experiment}",
+    logs=f"logs/{cfg.experiment}",
+    benchmarks=f"benchmarks/{cfg.experiment}",
+    search=f"results/{cfg.experiment}/search",
+    dataset=f"results/data/{cfg.dataset.name}",
+    data=f"results/data/{cfg.dataset.name}/{cfg.conversion.records}",
+
+
+wildcard_constraints:
+    gen=plan.GENERATION,
+    member=r"child_\d+|scratch_\d+|control",
+    model="|".join(map(re.escape, cfg.final.models)),
+    split="|".join(plan.SPLITS),
+    boxes="|".join(plan.BOXES),
+
+
+# Programs are found and import the library however Snakemake was started; their messages go to the log of the rule,
+# and through this descriptor their progress to the console.
+shell.prefix(
+    plan.shell_prefix(ROOT, conda=bool(workflow.deployment_settings.deployment_method))
+)
+
+DEVICE = plan.device(cfg, workflow.resource_settings.default_resources)
+# What a training takes of the profile's `accelerator` resource.
+ACCELERATOR = devices.accelerators(DEVICE)
+NETWORK = f"--height {cfg.input.height} --width {cfg.input.width} --keypoints {len(cfg.dataset.keypoints.names)}"
+
+
+def check_device():
+    """Stop before the first job when the device that was asked for is not there."""
+    try:
+        devices.check(DEVICE)
+    except EvoPoseError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def get_splits():
+    return plan.splits(cfg)
+
+
+def get_generations():
+    # Ascending, so that the chain of generations is resolved step by step and not in one deep recursion.
+    return [
+        f"<search>/gen_{plan.number(g)}/population.csv"
+        for g in range(cfg.search.generations + 1)
+    ]
+
+
+def get_last_generation(name):
+    return f"<search>/gen_{plan.number(cfg.search.generations)}/{name}"
+
+
+def get_previous(name):
+    """The file `name` of the generation before."""
+    return (
+        lambda wildcards: f"<search>/gen_{plan.number(int(wildcards.gen) - 1)}/{name}"
+    )
+
+
+def get_previous_parents(wildcards):
+    """The weights of the survivors of the generation before, in the order of their ranks."""
+    before = int(wildcards.gen) - 1
+    ranks = range(cfg.search.parents_of(before)) if before >= 0 else ()
+    return [
+        f"<search>/gen_{plan.number(before)}/parents/{rank}.safetensors"
+        for rank in ranks
+    ]
+
+
+def get_previous_population(wildcards):
+    """What `select` needs of the generation before; the ancestor's has none."""
+    return get_previous("parents.json")(wildcards) if int(wildcards.gen) else []
+
+
+def get_children(name):
+    """The file `name` of every child of a generation."""
+    return lambda wildcards: members(int(wildcards.gen), "child", name)
+
+
+def members(gen, kind, name):
+    """The file `name` of every member of one kind (child or scratch) of a generation."""
+    indices = range(cfg.search.children_of(gen))
+    return [
+        f"<search>/gen_{plan.number(gen)}/{kind}_{plan.number(index, 2)}/{name}"
+        for index in indices
+    ]
+
+
+def get_initial(wildcards):
+    """The weights that a training starts from: the member's own, or for the control the ancestor's."""
+    if wildcards.member == "control":
+        return "<search>/gen_000/parents/0.safetensors"
+    return f"<search>/gen_{wildcards.gen}/{wildcards.member}/initial.safetensors"
+
+
+def get_train_settings(wildcards):
+    return plan.settings(cfg.search.train_of(int(wildcards.gen)))
+
+
+def get_annotations(wildcards):
+    return plan.split_of(cfg, wildcards.split).annotations
+
+
+def get_detections(wildcards):
+    return cfg.dataset.val.detections if wildcards.split == plan.DETECTIONS else []
+
+
+def get_figures():
+    return plan.figures(cfg)
+
+
+def get_box_manifest(wildcards):
+    return f"<data>/{plan.BOXES[wildcards.boxes]}/manifest.json"

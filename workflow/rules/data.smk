@@ -1,0 +1,62 @@
+"""Images and annotations -> TFRecord shards and a manifest.
+
+Inputs: the data set's annotations and images (the synthetic one is made here). Outputs: <data>/{split}/manifest.json
+and its shards. Steps: synthesize, convert.
+"""
+
+if cfg.dataset.synthetic:
+
+    rule synthesize:
+        output:
+            train=cfg.dataset.train.annotations,
+            val=cfg.dataset.val.annotations,
+            detections=cfg.dataset.val.detections,
+            train_images=directory(cfg.dataset.train.images),
+            val_images=directory(cfg.dataset.val.images),
+        log:
+            "<logs>/data/synthesize.log",
+        benchmark:
+            "<benchmarks>/data/synthesize.tsv"
+        conda:
+            "../../envs/evopose.yaml"
+        params:
+            settings=plan.settings(cfg.dataset.synthetic),
+            folder="<dataset>/source",
+        message:
+            "Making the synthetic data set"
+        shell:
+            "exec python scripts/synthesize.py"
+            " --settings {params.settings:q}"
+            " --output {params.folder:q}"
+            " 2> {log:q}"
+
+
+rule convert:
+    input:
+        annotations=get_annotations,
+        detections=get_detections,
+    output:
+        manifest="<data>/{split}/manifest.json",
+    log:
+        "<logs>/data/convert_{split}.log",
+    benchmark:
+        "<benchmarks>/data/convert_{split}.tsv"
+    conda:
+        "../../envs/evopose.yaml"
+    params:
+        images=lambda wildcards: plan.split_of(cfg, wildcards.split).images,
+        purpose=lambda wildcards: plan.PURPOSE[wildcards.split],
+        settings=plan.settings(cfg.conversion),
+        keypoints=plan.settings(cfg.dataset.keypoints),
+    message:
+        "Converting {wildcards.split} to TFRecords"
+    shell:
+        "exec python scripts/convert.py"
+        " --annotations {input.annotations:q}"
+        " --detections {input.detections:q}"
+        " --images {params.images:q}"
+        " --purpose {params.purpose}"
+        " --settings {params.settings:q}"
+        " --keypoints {params.keypoints:q}"
+        " --output {output.manifest:q}"
+        " 2> {log:q}"

@@ -1,0 +1,67 @@
+"""The champion -> compound scaling -> final training (paper, section IV-E)."""
+
+
+rule scale:
+    input:
+        champion="<results>/champion.safetensors",
+    output:
+        model="<results>/models/{model}/model.json",
+        weights="<results>/models/{model}/initial.safetensors",
+    log:
+        "<logs>/models/{model}/scale.log",
+    benchmark:
+        "<benchmarks>/models/{model}/scale.tsv"
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    params:
+        settings=lambda wildcards: plan.settings(cfg.final.models[wildcards.model]),
+        seed=cfg.seed,
+    message:
+        "Scaling the champion to {wildcards.model}"
+    shell:
+        "exec python scripts/scale.py"
+        " --champion {input.champion:q}"
+        " --name {wildcards.model}"
+        " --settings {params.settings:q}"
+        " --seed {params.seed}"
+        " --model {output.model:q}"
+        " --weights {output.weights:q}"
+        " 2> {log:q}"
+
+
+rule train_model:
+    input:
+        initial="<results>/models/{model}/initial.safetensors",
+        train="<data>/train/manifest.json",
+        val="<data>/val/manifest.json",
+    output:
+        weights="<results>/models/{model}/weights.safetensors",
+        history="<results>/models/{model}/history.csv",
+    log:
+        "<logs>/models/{model}/train.log",
+    benchmark:
+        "<benchmarks>/models/{model}/train.tsv"
+    conda:
+        "../../envs/evopose.yaml"
+    threads: cfg.final.train.cpu_threads
+    resources:
+        accelerator=ACCELERATOR,
+        device=DEVICE,
+    params:
+        settings=plan.settings(cfg.final.train),
+        seed=cfg.seed,
+    message:
+        "Final training of {wildcards.model}"
+    shell:
+        "exec python scripts/train.py"
+        " --initial {input.initial:q}"
+        " --train-manifest {input.train:q}"
+        " --val-manifest {input.val:q}"
+        " --settings {params.settings:q}"
+        " --seed {params.seed}"
+        " --device {resources.device}"
+        " --title 'final training of {wildcards.model}'"
+        " --weights {output.weights:q}"
+        " --history {output.history:q}"
+        " 2> {log:q}"

@@ -1,0 +1,301 @@
+"""The evolution (paper, section IV-C): a chain of generations, each a folder of files.
+
+Generation 0 is the ancestor. Generation g: mutate (parents and all genotypes so far -> children), then for each child
+transfer (parent's weights -> initial weights), train, score; select (children and parents -> parents of g + 1).
+Generation 1 can have twins for comparison: its children from scratch, and the ancestor trained on (`control`).
+"""
+
+
+rule ancestor:
+    output:
+        children="<search>/gen_000/children.json",
+        genotypes="<search>/gen_000/genotypes.csv",
+    log:
+        "<logs>/search/gen_000/ancestor.log",
+    benchmark:
+        "<benchmarks>/search/gen_000/ancestor.tsv"
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    params:
+        genotype=json.dumps(cfg.search.ancestor),
+        seed=cfg.seed,
+    message:
+        "Generation 0: the ancestor"
+    shell:
+        "exec python scripts/ancestor.py"
+        " --genotype {params.genotype:q}"
+        " --seed {params.seed}"
+        " --children {output.children:q}"
+        " --genotypes {output.genotypes:q}"
+        " 2> {log:q}"
+
+
+rule mutate:
+    input:
+        parents=get_previous("parents.json"),
+        genotypes=get_previous("genotypes.csv"),
+    output:
+        children="<search>/gen_{gen}/children.json",
+        genotypes="<search>/gen_{gen}/genotypes.csv",
+    log:
+        "<logs>/search/gen_{gen}/mutate.log",
+    benchmark:
+        "<benchmarks>/search/gen_{gen}/mutate.tsv"
+    wildcard_constraints:
+        gen=plan.LATER_GENERATION,
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    params:
+        children=lambda wildcards: cfg.search.children_of(int(wildcards.gen)),
+        ancestor=json.dumps(cfg.search.ancestor),
+        space=plan.settings(cfg.search.space),
+        seed=cfg.seed,
+    message:
+        "Generation {wildcards.gen}: mutating the parents"
+    shell:
+        "exec python scripts/mutate.py"
+        " --parents {input.parents:q}"
+        " --known {input.genotypes:q}"
+        " --number {params.children}"
+        " --ancestor {params.ancestor:q}"
+        " --space {params.space:q}"
+        " --seed {params.seed}"
+        " --children {output.children:q}"
+        " --genotypes {output.genotypes:q}"
+        " 2> {log:q}"
+
+
+rule initialise:
+    input:
+        children="<search>/gen_{gen}/children.json",
+    output:
+        weights="<search>/gen_{gen}/{member}/initial.safetensors",
+    log:
+        "<logs>/search/gen_{gen}/{member}/initialise.log",
+    benchmark:
+        "<benchmarks>/search/gen_{gen}/{member}/initialise.tsv"
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    params:
+        network=NETWORK,
+        space=plan.settings(cfg.search.space),
+    message:
+        "Generation {wildcards.gen}: new weights for {wildcards.member}"
+    shell:
+        "exec python scripts/initialise.py"
+        " --children {input.children:q}"
+        " --member {wildcards.member}"
+        " {params.network}"
+        " --space {params.space:q}"
+        " --weights {output.weights:q}"
+        " 2> {log:q}"
+
+
+if cfg.search.transfer:
+
+    ruleorder: transfer > initialise
+
+    rule transfer:
+        input:
+            children="<search>/gen_{gen}/children.json",
+            parents=get_previous_parents,
+        output:
+            weights="<search>/gen_{gen}/{member}/initial.safetensors",
+            report="<search>/gen_{gen}/{member}/inheritance.json",
+        log:
+            "<logs>/search/gen_{gen}/{member}/transfer.log",
+        benchmark:
+            "<benchmarks>/search/gen_{gen}/{member}/transfer.tsv"
+        wildcard_constraints:
+            gen=plan.LATER_GENERATION,
+            member=r"child_\d+",
+        localrule: True
+        conda:
+            "../../envs/evopose.yaml"
+        message:
+            "Generation {wildcards.gen}: {wildcards.member} inherits weights"
+        shell:
+            "exec python scripts/transfer.py"
+            " --children {input.children:q}"
+            " --member {wildcards.member}"
+            " --parents {input.parents:q}"
+            " --weights {output.weights:q}"
+            " --report {output.report:q}"
+            " 2> {log:q}"
+
+
+rule train_child:
+    input:
+        initial=get_initial,
+        train="<data>/train/manifest.json",
+        val="<data>/val/manifest.json",
+    output:
+        weights="<search>/gen_{gen}/{member}/weights.safetensors",
+        history="<search>/gen_{gen}/{member}/history.csv",
+    log:
+        "<logs>/search/gen_{gen}/{member}/train.log",
+    benchmark:
+        "<benchmarks>/search/gen_{gen}/{member}/train.tsv"
+    conda:
+        "../../envs/evopose.yaml"
+    threads: cfg.search.train.cpu_threads
+    resources:
+        accelerator=ACCELERATOR,
+        device=DEVICE,
+    params:
+        settings=get_train_settings,
+        seed=cfg.seed,
+    message:
+        "Generation {wildcards.gen}: training {wildcards.member}"
+    shell:
+        "exec python scripts/train.py"
+        " --initial {input.initial:q}"
+        " --train-manifest {input.train:q}"
+        " --val-manifest {input.val:q}"
+        " --settings {params.settings:q}"
+        " --seed {params.seed}"
+        " --device {resources.device}"
+        " --title 'generation {wildcards.gen}, {wildcards.member}'"
+        " --weights {output.weights:q}"
+        " --history {output.history:q}"
+        " 2> {log:q}"
+
+
+rule score:
+    input:
+        weights="<search>/gen_{gen}/{member}/weights.safetensors",
+        history="<search>/gen_{gen}/{member}/history.csv",
+    output:
+        score="<search>/gen_{gen}/{member}/score.json",
+    log:
+        "<logs>/search/gen_{gen}/{member}/score.log",
+    benchmark:
+        "<benchmarks>/search/gen_{gen}/{member}/score.tsv"
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    message:
+        "Generation {wildcards.gen}: scoring {wildcards.member}"
+    shell:
+        "exec python scripts/score.py"
+        " --weights {input.weights:q}"
+        " --history {input.history:q}"
+        " --score {output.score:q}"
+        " 2> {log:q}"
+
+
+rule select:
+    input:
+        children="<search>/gen_{gen}/children.json",
+        scores=get_children("score.json"),
+        weights=get_children("weights.safetensors"),
+        before=get_previous_population,
+        parents=get_previous_parents,
+    output:
+        population="<search>/gen_{gen}/population.csv",
+        parents="<search>/gen_{gen}/parents.json",
+        weights=expand(
+            "<search>/gen_{{gen}}/parents/{rank}.safetensors",
+            rank=range(cfg.search.parents),
+        ),
+    log:
+        "<logs>/search/gen_{gen}/select.log",
+    benchmark:
+        "<benchmarks>/search/gen_{gen}/select.tsv"
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    params:
+        gamma=cfg.search.gamma,
+        target=cfg.search.target_parameters,
+    message:
+        "Generation {wildcards.gen}: selecting the parents of the next"
+    shell:
+        "exec python scripts/select.py"
+        " --children {input.children:q}"
+        " --scores {input.scores:q}"
+        " --weights {input.weights:q}"
+        " --before {input.before:q}"
+        " --parents {input.parents:q}"
+        " --gamma {params.gamma}"
+        " --target-parameters {params.target}"
+        " --population {output.population:q}"
+        " --survivors {output.parents:q}"
+        " --survivor-weights {output.weights:q}"
+        " 2> {log:q}"
+
+
+use rule select as select_ancestor with:
+    input:
+        children="<search>/gen_000/children.json",
+        scores="<search>/gen_000/child_00/score.json",
+        weights="<search>/gen_000/child_00/weights.safetensors",
+        before=[],
+        parents=[],
+    output:
+        population="<search>/gen_000/population.csv",
+        parents="<search>/gen_000/parents.json",
+        weights=["<search>/gen_000/parents/0.safetensors"],
+    log:
+        "<logs>/search/gen_000/select.log",
+    benchmark:
+        "<benchmarks>/search/gen_000/select.tsv"
+    message:
+        "Generation 0: the ancestor becomes the parent"
+
+
+rule compare:
+    input:
+        children="<search>/gen_001/children.json",
+        inheritance=members(1, "child", "inheritance.json"),
+        transferred=members(1, "child", "history.csv"),
+        scratch=members(1, "scratch", "history.csv"),
+        control="<search>/gen_001/control/history.csv",
+    output:
+        table="<search>/gen_001/comparison.csv",
+    log:
+        "<logs>/search/gen_001/compare.log",
+    benchmark:
+        "<benchmarks>/search/gen_001/compare.tsv"
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    message:
+        "Comparing weight transfer with training from scratch"
+    shell:
+        "exec python scripts/compare.py"
+        " --children {input.children:q}"
+        " --inheritance {input.inheritance:q}"
+        " --transferred {input.transferred:q}"
+        " --scratch {input.scratch:q}"
+        " --control {input.control:q}"
+        " --table {output.table:q}"
+        " 2> {log:q}"
+
+
+rule champion:
+    input:
+        parents=get_last_generation("parents.json"),
+        weights=get_last_generation("parents/0.safetensors"),
+    output:
+        champion="<results>/champion.json",
+        weights="<results>/champion.safetensors",
+    log:
+        "<logs>/champion.log",
+    benchmark:
+        "<benchmarks>/champion.tsv"
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    message:
+        "The champion of the search"
+    shell:
+        "exec python scripts/champion.py"
+        " --parents {input.parents:q}"
+        " --parent-weights {input.weights:q}"
+        " --champion {output.champion:q}"
+        " --weights {output.weights:q}"
+        " 2> {log:q}"

@@ -34,6 +34,7 @@ def architecture(
     `scale` = (c_d, c_w) is None for the named network's nominal coefficients, or (1, 1) for a genotype. Raises
     `ConfigError` that lists the known names for an unknown one.
     """
+    genotype: Nesting
     if isinstance(name_or_genotype, str):
         if name_or_genotype not in EVOPOSE2D:
             raise ConfigError(f"unknown network {name_or_genotype!r}; known are {', '.join(EVOPOSE2D)}")

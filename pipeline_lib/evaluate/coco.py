@@ -1,0 +1,113 @@
+"""COCO keypoint metrics: mean precision and recall over object keypoint similarity, by pycocotools (paper, section V)."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline_lib.errors import DataError
+from pipeline_lib.evaluate.results import PERSON
+
+log = logging.getLogger(__name__)
+
+METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+UNDEFINED = -1.0
+_LABELLED = "no annotated person has labelled keypoints"
+_MEDIUM = "no person with labelled keypoints has a medium area (32^2 to 96^2 pixels)"
+_LARGE = "no person with labelled keypoints has a large area (96^2 pixels or more)"
+
+
+def evaluate(
+    annotations: Mapping[str, Any], results: Sequence[Mapping[str, Any]], sigmas: Sequence[float]
+) -> dict[str, Any]:
+    """Metrics of a COCO keypoint result list over all images of COCO `annotations`.
+
+    Returns {metrics: {name: value between 0 and 1}, explanations: {name: why it is -1}, images, persons (with labelled
+    keypoints), results}. `sigmas` are the keypoints' constants of the object keypoint similarity. Crowds and people
+    without labelled keypoints are ignored, as pycocotools does. Raises `DataError` for results or annotations that do
+    not fit each other.
+    """
+    import numpy as np
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth, found = COCO(), COCO()
+    truth.dataset = {
+        "images": list(annotations["images"]),
+        "annotations": [
+            _person(annotation, 3 * len(sigmas))
+            for annotation in annotations["annotations"]
+            if annotation["category_id"] == PERSON
+        ],
+        "categories": [{"id": PERSON, "name": "person"}],
+    }
+    images = {image["id"] for image in truth.dataset["images"]}
+    for index, result in enumerate(results):
+        if result["image_id"] not in images:
+            raise DataError(
+                f"result {index}: image {result['image_id']} is not among the {len(images)} annotated images; evaluate "
+                "with the annotations of the split that was predicted"
+            )
+        if len(result["keypoints"]) != 3 * len(sigmas):
+            raise DataError(
+                f"result {index}: {len(result['keypoints'])} keypoint numbers, 3 for each of {len(sigmas)} keypoints "
+                "are expected; evaluate with the keypoints of the network's data set"
+            )
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        truth.createIndex()
+        if results:  # loadRes fails on an empty list
+            found = truth.loadRes([dict(result) for result in results])
+        evaluation = COCOeval(truth, found, "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
+        evaluation.params.imgIds = sorted(images)
+        evaluation.params.catIds = [PERSON]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    log.debug("pycocotools:\n%s", said.getvalue())
+    metrics = dict(zip(METRICS, map(float, evaluation.stats), strict=True))
+    persons = sum(
+        bool(person["num_keypoints"]) and not person.get("iscrowd", 0) for person in truth.dataset["annotations"]
+    )
+    return {
+        "metrics": metrics,
+        "explanations": {name: _explanation(name, persons) for name, value in metrics.items() if value == UNDEFINED},
+        "images": len(images),
+        "persons": persons,
+        "results": len(results),
+    }
+
+
+def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """What `evaluate` returned for each named row, as a text table; undefined metrics are explained below it."""
+    width = max(map(len, rows))
+    lines = [" " * width + "".join(f"{name:>7}" for name in METRICS)]
+    explained: dict[str, str] = {}
+    for name, row in rows.items():
+        values = (row["metrics"][metric] for metric in METRICS)
+        lines.append(
+            f"{name:<{width}}" + "".join(f"{'-' if value == UNDEFINED else f'{value:.3f}':>7}" for value in values)
+        )
+        explained |= row["explanations"]
+    return "\n".join(lines + [f"{metric} is undefined: {why}" for metric, why in explained.items()])
+
+
+def _person(annotation: Mapping[str, Any], numbers: int) -> dict[str, Any]:
+    where = f"annotation {annotation.get('id')}"
+    if missing := sorted({"id", "image_id", "bbox", "area", "keypoints"} - set(annotation)):
+        raise DataError(f"{where}: {', '.join(missing)} missing; COCO keypoint annotations are expected")
+    if len(annotation["keypoints"]) != numbers:
+        raise DataError(
+            f"{where}: {len(annotation['keypoints'])} keypoint numbers instead of {numbers}; does the data set's "
+            "`keypoints` describe these annotations?"
+        )
+    labelled = sum(visibility > 0 for visibility in annotation["keypoints"][2::3])
+    return {"num_keypoints": labelled, **annotation}
+
+
+def _explanation(metric: str, persons: int) -> str:
+    if not persons:
+        return _LABELLED
+    return _MEDIUM if metric.endswith("M") else _LARGE

@@ -214,7 +214,7 @@ rule select:
     message:
         "Generation {wildcards.gen}: selecting the parents of the next"
     shell:
-        "exec python scripts/select.py"
+        "exec python scripts/select_parents.py"
         " --children {input.children:q}"
         " --scores {input.scores:q}"
         " --weights {input.weights:q}"

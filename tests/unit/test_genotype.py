@@ -40,7 +40,9 @@ def test_key_is_the_same_for_every_form():
     assert all(type(gene) is int for row in genotype.key(ANCESTOR) for gene in row)
 
 
-@pytest.mark.parametrize("wrong", [ANCESTOR[:6], ANCESTOR[:, :3], ANCESTOR + 0.5, 7, ["3.5"] * 7, [[1, 3, 2, None]] * 7])
+@pytest.mark.parametrize(
+    "wrong", [ANCESTOR[:6], ANCESTOR[:, :3], ANCESTOR + 0.5, 7, ["3.5"] * 7, [[1, 3, 2, None]] * 7]
+)
 def test_key_refuses_what_is_not_7_by_4_integers(wrong):
     with pytest.raises(ConfigError, match="genotype"):
         genotype.key(wrong)
@@ -57,7 +59,9 @@ def test_text_round_trip():
     np.testing.assert_array_equal(genotype.decode_text(genotype.encode(EVOPOSE2D_S)), EVOPOSE2D_S)
 
 
-@pytest.mark.parametrize("text", ["", "1.3.2.1", "a.b.c.d", "1.3.2.1-3.3.3.2-2.5.5.2-4.3.10.2-2.5.14.1-4.5.16.1-2.3.10"])
+@pytest.mark.parametrize(
+    "text", ["", "1.3.2.1", "a.b.c.d", "1.3.2.1-3.3.3.2-2.5.5.2-4.3.10.2-2.5.14.1-4.5.16.1-2.3.10"]
+)
 def test_decode_refuses_other_text(text):
     with pytest.raises(ConfigError, match="genotype"):
         genotype.decode_text(text)

@@ -22,7 +22,8 @@ def test_resolution_is_the_mean_of_the_sides_relative_to_the_search():
 
 
 @pytest.mark.parametrize(
-    ("blocks", "c_d", "expected"), [(1, 1.697, 2), (2, 1.697, 4), (4, 1.697, 7), (3, 1.0, 3), (10, 1.1, 11), (1, 0.1, 1)]
+    ("blocks", "c_d", "expected"),
+    [(1, 1.697, 2), (2, 1.697, 4), (4, 1.697, 7), (3, 1.0, 3), (10, 1.1, 11), (1, 0.1, 1)],
 )
 def test_depth_is_rounded_up(blocks, c_d, expected):
     assert scale_depth(blocks, c_d) == expected

@@ -26,7 +26,9 @@ def by_definition(parent, child, spatial):
 
 
 @pytest.mark.parametrize("kind", ["conv", "depthwise", "tconv"])
-@pytest.mark.parametrize(("k_p", "k_c"), [(3, 3), (3, 5), (5, 3), (5, 7), (7, 5), (3, 7), (7, 3), (1, 3), (4, 2), (2, 4)])
+@pytest.mark.parametrize(
+    ("k_p", "k_c"), [(3, 3), (3, 5), (5, 3), (5, 7), (7, 5), (3, 7), (7, 3), (1, 3), (4, 2), (2, 4)]
+)
 @pytest.mark.parametrize("spatial", [1, 2, 3])
 def test_kernels_are_centred_and_channels_overlap_from_0(kind, k_p, k_c, spatial):
     for (i_p, o_p), (i_c, o_c) in [((4, 6), (2, 3)), ((2, 3), (4, 6)), ((2, 6), (4, 3)), ((5, 1), (3, 1))]:
@@ -54,7 +56,8 @@ def test_spatial_axes_may_differ_from_each_other():
 
 
 @pytest.mark.parametrize(
-    ("k_p", "k_c", "source", "target"), [(3, 2, 0, 0), (2, 3, 0, 0), (5, 4, 0, 0), (4, 5, 0, 0), (5, 2, 1, 0), (2, 5, 0, 1)]
+    ("k_p", "k_c", "source", "target"),
+    [(3, 2, 0, 0), (2, 3, 0, 0), (5, 4, 0, 0), (4, 5, 0, 0), (5, 2, 1, 0), (2, 5, 0, 1)],
 )
 def test_odd_differences_round_down(k_p, k_c, source, target):
     parent, child = random(k_p, 2, 3), random(k_c, 2, 3)
@@ -144,7 +147,13 @@ def test_block_source_of_an_added_and_a_removed_block(module):
 
 
 def test_block_source_of_several_new_blocks():
-    assert block_source((2, 1), (4, 1)) == {(0, 0): (0, 0), (0, 1): (0, 1), (0, 2): (0, 1), (0, 3): (0, 1), (1, 0): (1, 0)}
+    assert block_source((2, 1), (4, 1)) == {
+        (0, 0): (0, 0),
+        (0, 1): (0, 1),
+        (0, 2): (0, 1),
+        (0, 3): (0, 1),
+        (1, 0): (1, 0),
+    }
 
 
 def test_block_source_needs_the_same_modules():

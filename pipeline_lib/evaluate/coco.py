@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline_lib.data.coco import PERSON
 from pipeline_lib.errors import DataError
-from pipeline_lib.evaluate.results import PERSON
 
 log = logging.getLogger(__name__)
 

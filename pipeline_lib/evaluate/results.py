@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-PERSON = 1  # COCO's category id
+from pipeline_lib.data.coco import PERSON
 
 
 def person_score(maxima: npt.ArrayLike, box_score: float, threshold: float) -> float:

@@ -1,0 +1,241 @@
+"""COCO keypoint annotations and person detections as plain records, filtered as the paper's authors filtered them."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.config import KeypointSchema
+from pipeline_lib.errors import DataError
+
+PERSON = 1  # COCO's category id
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that an annotation file lists."""
+
+    image_id: int
+    file_name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person to be cropped: from an annotation, or from a detection (annotation id 0, keypoints all zero)."""
+
+    image: Image
+    annotation_id: int
+    box: Box  # x, y, width, height in pixels
+    keypoints: tuple[float, ...]  # K x (x, y, v)
+    score: float = 1.0
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any keypoint has v > 0."""
+        return any(v > 0 for v in self.keypoints[2::3])
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The people of a split in a fixed order, and how many others were dropped for which reason."""
+
+    people: tuple[Person, ...]
+    dropped: Mapping[str, int]
+
+
+def ground_truth(annotations: Path, schema: KeypointSchema, *, training: bool, images: Path | None = None) -> Selection:
+    """The annotated people of a COCO keypoint file, sorted by image id, then annotation id.
+
+    For training, crowds, people without labelled keypoints and people whose keypoints all have v = 0 are dropped.
+    For validation they stay, with v = 0, as in the paper's validation loss. In both, annotations of unknown images and
+    without a valid box are dropped and boxes are sanitised (paper_facts: data). With `images`, so are people whose
+    image file is not in that folder. Raises `DataError`.
+    """
+    content = _content(annotations)
+    known = _images(content, annotations)
+    selection = _Selector(known, images)
+    entries = _list(content, "annotations", annotations)
+    seen: set[int] = set()
+    for number, entry in enumerate(entries):
+        where = f"{annotations}, annotations[{number}]"
+        identity = _integer(entry, "id", where)
+        if identity in seen:
+            raise DataError(f"{where}: annotation id {identity} occurs twice; give every annotation its own id")
+        seen.add(identity)
+        keypoints = _keypoints(entry, schema, where)
+        visible = any(v > 0 for v in keypoints[2::3])
+        unlabelled = entry.get("num_keypoints", int(visible)) == 0
+        crowd = bool(entry.get("iscrowd", 0))
+        image = selection.image(_integer(entry, "image_id", where))
+        if image is None:
+            continue
+        if training and crowd:
+            selection.drop("crowd")
+        elif training and unlabelled:
+            selection.drop("no_labelled_keypoints")
+        elif training and not visible:
+            selection.drop("all_keypoints_invisible")
+        else:
+            box = _box(entry, where)
+            area = entry.get("area", box[2] * box[3])
+            if not _is_number(area):
+                raise DataError(f"{where}: area is {area!r}; a number is expected")
+            clean = sanitise(box, area, image.height, image.width)
+            if clean is None:
+                selection.drop("invalid_box")
+                continue
+            if crowd or unlabelled:
+                keypoints = (0.0,) * len(keypoints)
+            selection.keep((image.image_id, identity), Person(image, identity, clean, keypoints))
+    return selection.result()
+
+
+def detections(detected: Path, annotations: Path, schema: KeypointSchema, *, images: Path | None = None) -> Selection:
+    """The people of a detection file, sorted by image id, then place in the file.
+
+    `detected` is a JSON list of {image_id, category_id, bbox [x, y, w, h], score}; `annotations` names the images.
+    Category 1 is kept, whatever the score, and boxes stay as they are. Detections in images that `annotations` does not
+    list, or (with `images`) that are not in that folder, are dropped. Raises `DataError`.
+    """
+    known = _images(_content(annotations), annotations)
+    entries = _parse(detected)
+    if not isinstance(entries, list):
+        raise DataError(f"{detected}: a JSON list of detections is expected, not an object; give a COCO results file")
+    selection = _Selector(known, images)
+    nothing = (0.0,) * (3 * len(schema.names))
+    for number, entry in enumerate(entries):
+        where = f"{detected}, [{number}]"
+        if _integer(entry, "category_id", where) != PERSON:
+            selection.drop("other_category")
+            continue
+        image = selection.image(_integer(entry, "image_id", where))
+        if image is None:
+            continue
+        score = entry.get("score")
+        if not _is_number(score):
+            raise DataError(f"{where}: score is {score!r}; a number is expected")
+        selection.keep((image.image_id, number), Person(image, 0, _box(entry, where), nothing, float(score)))
+    return selection.result()
+
+
+def sanitise(box: Box, area: float, height: int, width: int) -> Box | None:
+    """The part of `box` (x, y, w, h) within an image, from pixel centre to pixel centre; None when nothing is left.
+
+    `area` is the annotation's. A box one pixel wide comes out with width 0, as in the released program.
+    """
+    x, y, w, h = box
+    left, top = max(0.0, x), max(0.0, y)
+    right = min(width - 1.0, left + max(0.0, w - 1))
+    bottom = min(height - 1.0, top + max(0.0, h - 1))
+    if area > 0 and right >= left and bottom >= top:
+        return left, top, right - left, bottom - top
+    return None
+
+
+class _Selector:
+    """Collects people by sort key and counts the others by reason."""
+
+    def __init__(self, known: Mapping[int, Image], folder: Path | None) -> None:
+        self._known = known
+        self._folder = folder
+        self._present: dict[int, bool] = {}
+        self._kept: list[tuple[tuple[int, int], Person]] = []
+        self._dropped: Counter[str] = Counter()
+
+    def image(self, image_id: int) -> Image | None:
+        """The image of a person; None, and the person counts as dropped, when there is none."""
+        image = self._known.get(image_id)
+        if image is None:
+            self.drop("unknown_image")
+            return None
+        if image_id not in self._present:
+            self._present[image_id] = self._folder is None or (self._folder / image.file_name).is_file()
+        if not self._present[image_id]:
+            self.drop("missing_image_file")
+            return None
+        return image
+
+    def drop(self, reason: str) -> None:
+        self._dropped[reason] += 1
+
+    def keep(self, key: tuple[int, int], person: Person) -> None:
+        self._kept.append((key, person))
+
+    def result(self) -> Selection:
+        people = tuple(person for _, person in sorted(self._kept, key=lambda entry: entry[0]))
+        return Selection(people, dict(sorted(self._dropped.items())))
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise DataError(f"{path}: no such file; correct the path in the data set's configuration") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not JSON ({error}); download or unpack it again") from None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content = _parse(path)
+    if not isinstance(content, dict) or "images" not in content:
+        raise DataError(f"{path}: not a COCO file: an object with `images` and `annotations` is expected")
+    return content
+
+
+def _list(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+    entries = content.get(key)
+    if not isinstance(entries, list):
+        raise DataError(f"{path}: not a COCO keypoint file: `{key}` must be a list; give person_keypoints_*.json")
+    return entries
+
+
+def _images(content: Mapping[str, Any], path: Path) -> dict[int, Image]:
+    images: dict[int, Image] = {}
+    for number, entry in enumerate(_list(content, "images", path)):
+        where = f"{path}, images[{number}]"
+        height, width, image_id = (_integer(entry, key, where) for key in ("height", "width", "id"))
+        name = entry.get("file_name")
+        if not isinstance(name, str) or not name or height < 1 or width < 1:
+            raise DataError(f"{where}: a file_name and positive height and width are expected")
+        if image_id in images:
+            raise DataError(f"{where}: image id {image_id} occurs twice; give every image its own id")
+        images[image_id] = Image(image_id, name, height, width)
+    return images
+
+
+def _integer(entry: Any, key: str, where: str) -> int:
+    value: Any = entry.get(key) if isinstance(entry, dict) else None
+    if not _is_number(value) or value != int(value):
+        raise DataError(f"{where}: {key} is {value!r}; an integer is expected, as in COCO files")
+    return int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _box(entry: Mapping[str, Any], where: str) -> Box:
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        raise DataError(f"{where}: bbox is {box!r}; four numbers x, y, width, height are expected")
+    x, y, width, height = (float(value) for value in box)
+    return x, y, width, height
+
+
+def _keypoints(entry: Mapping[str, Any], schema: KeypointSchema, where: str) -> tuple[float, ...]:
+    keypoints = entry.get("keypoints")
+    expected = 3 * len(schema.names)
+    if not isinstance(keypoints, list) or len(keypoints) != expected or not all(map(_is_number, keypoints)):
+        given = f"{len(keypoints)} values" if isinstance(keypoints, list) else repr(keypoints)
+        raise DataError(
+            f"{where}: keypoints has {given}; {expected} numbers are expected, x, y, v for each of the "
+            f"{len(schema.names)} names of the data set's keypoint schema: correct the schema or the annotation"
+        )
+    return tuple(float(value) for value in keypoints)

@@ -1,0 +1,151 @@
+"""Conversion of a COCO split to TFRecord shards with Apache Beam.
+
+One shard is one element of the pipeline: no record ever goes through a group-by, and the shards have the same bytes
+whatever runner, mode and number of workers wrote them. The manifest is written last.
+"""
+
+import logging
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline_lib.artifacts import read_json, sha256, write_json
+from pipeline_lib.config import ConversionSettings, KeypointSchema
+from pipeline_lib.data.coco import Selection, detections, ground_truth
+from pipeline_lib.data.shards import DONE, PATTERN, plan, write_shard
+from pipeline_lib.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+FN_API_RUNNER = "FnApiRunner"
+PROGRESS_SECONDS = 5.0
+
+_PLAN_PREFIX = ".plan-"
+
+
+def convert(
+    manifest: Path,
+    *,
+    annotations: Path,
+    images: Path,
+    split: str,
+    boxes: Literal["ground_truth", "detections"],
+    training: bool,
+    schema: KeypointSchema,
+    settings: ConversionSettings,
+    detected: Path | None = None,
+) -> dict[str, Any]:
+    """Write the shards of a split beside `manifest`, then the manifest; returns its content.
+
+    `boxes`: crop people at their annotated boxes or at those of the file `detected`. `training`: apply the training
+    filter (`coco.ground_truth`). What an earlier conversion left in the folder is removed. Raises `DataError`.
+    """
+    if training and boxes == "detections":
+        raise ConfigError("training needs keypoints: it is not possible with boxes from detections")
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder of images; correct the path in the data set's configuration")
+    sources = {"annotations": annotations}
+    if boxes == "ground_truth":
+        selection = ground_truth(annotations, schema, training=training, images=images)
+    elif detected is None:
+        raise ConfigError(f"{split}: boxes from detections need a detection file; give one or use ground_truth")
+    else:
+        selection = detections(detected, annotations, schema, images=images)
+        sources["detections"] = detected
+    _report(split, selection, annotations)
+
+    folder = manifest.parent.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.unlink(missing_ok=True)
+    _remove_stale(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_PLAN_PREFIX) as plans:
+        names = plan(selection.people, settings.shard_size, Path(plans))
+        with _progress(split, Path(plans), len(names)):
+            _run([(name, plans, str(images.resolve()), str(folder)) for name in names], settings)
+        shards = [_outcome(Path(plans) / f"{name}{DONE}") for name in names]
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "split": split,
+        "boxes": boxes,
+        "records": settings.records,
+        "keypoints": schema.model_dump(mode="json"),
+        "examples": len(selection.people),
+        "unlabelled": sum(not person.labelled for person in selection.people),
+        "shards": shards,
+        "dropped": dict(selection.dropped),
+        "sources": {kind: {"file": path.name, "sha256": sha256(path)} for kind, path in sources.items()},
+    }
+    write_json(manifest, content)
+    size = sum(shard["bytes"] for shard in shards) / 1e6
+    log.info("%s: wrote %d examples in %d shards, %.1f MB", split, content["examples"], len(shards), size)
+    return content
+
+
+def _report(split: str, selection: Selection, annotations: Path) -> None:
+    dropped = ", ".join(f"{number} {reason}" for reason, number in selection.dropped.items()) or "none"
+    log.info("%s: %d people, dropped: %s", split, len(selection.people), dropped)
+    if not selection.people:
+        raise DataError(f"{annotations}: nobody is left for {split} (dropped: {dropped}); check paths and annotations")
+
+
+def _remove_stale(folder: Path) -> None:
+    for stale in (*folder.glob(PATTERN), *folder.glob(f".{PATTERN}.*.tmp")):
+        stale.unlink()
+    for stale in folder.glob(f"{_PLAN_PREFIX}*"):
+        shutil.rmtree(stale)
+
+
+def _run(shards: Sequence[tuple[str, str, str, str]], settings: ConversionSettings) -> None:
+    """Write the shards with Beam and wait for it."""
+    logging.disable(logging.WARNING)  # Beam warns at import about cloud packages that nothing here needs
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.runners.runner import create_runner
+    finally:
+        logging.disable(logging.NOTSET)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+
+    flags = list(settings.options)
+    if settings.runner == FN_API_RUNNER:
+        workers = 1 if settings.mode == "in_memory" else settings.workers
+        flags += [f"--direct_running_mode={settings.mode}", f"--direct_num_workers={workers}"]
+    try:
+        runner = create_runner(settings.runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"conversion.runner: {settings.runner} is not a Beam runner that runs here ({error})"
+        ) from None
+    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(flags))
+    _ = pipeline | "Plan" >> beam.Create(shards) | beam.Reshuffle() | "Write" >> beam.MapTuple(write_shard)
+    pipeline.run().wait_until_finish()
+
+
+@contextmanager
+def _progress(split: str, plans: Path, shards: int) -> Iterator[None]:
+    """Log now and then how many shards are done, whoever writes them where."""
+    finished = threading.Event()
+
+    def watch() -> None:
+        while not finished.wait(PROGRESS_SECONDS):
+            log.info("%s: %d of %d shards", split, len(list(plans.glob(f"*{DONE}"))), shards)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        watcher.join()
+
+
+def _outcome(path: Path) -> dict[str, Any]:
+    outcome: dict[str, Any] = read_json(path)
+    if "error" in outcome:
+        raise DataError(outcome["error"])
+    return outcome

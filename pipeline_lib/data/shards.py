@@ -1,0 +1,98 @@
+"""A shard of person records: the unit of work of a conversion, planned beforehand and written by any process.
+
+A record (`tf.train.Example`) holds one person: image (the bytes of the image file), image_id, annotation_id (0: a
+detection), box (x, y, w, h), keypoints (K x (x, y, v)), score (1: ground truth), height and width of the image.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from pipeline_lib.artifacts import atomic_path, read_json, sha256, write_json
+from pipeline_lib.data.coco import Person
+from pipeline_lib.data.tfrecord import encode_example, write_record
+from pipeline_lib.errors import DataError, EvoPoseError
+
+PATTERN = "[0-9]*-of-[0-9]*.tfrecord"
+DONE = ".done.json"
+
+
+def plan(people: Sequence[Person], shard_size: int, folder: Path) -> list[str]:
+    """Write the plan of each shard of `shard_size` people (the last may have fewer) into `folder`; the shards' names.
+
+    Workers get a plan's path instead of its records, so that a runner's job description stays small.
+    """
+    parts = [people[start : start + shard_size] for start in range(0, len(people), shard_size)]
+    names = [f"{number:05d}-of-{len(parts):05d}.tfrecord" for number in range(len(parts))]
+    for name, part in zip(names, parts, strict=True):
+        write_json(
+            folder / f"{name}.json",
+            [
+                {
+                    "file_name": person.image.file_name,
+                    "image_id": person.image.image_id,
+                    "annotation_id": person.annotation_id,
+                    "box": person.box,
+                    "keypoints": person.keypoints,
+                    "score": person.score,
+                    "height": person.image.height,
+                    "width": person.image.width,
+                }
+                for person in part
+            ],
+        )
+    return names
+
+
+def write_shard(name: str, plans: str, images: str, output: str) -> None:
+    """Write the shard `name` into `output` and what came of it into `plans`; doing it twice changes nothing.
+
+    The outcome is a file, because not every Beam runner hands results back: {file, examples, bytes, sha256} or, for an
+    image that cannot be used, {error}.
+    """
+    outcome: dict[str, Any]
+    try:
+        outcome = _write(name, Path(plans), Path(images), Path(output))
+    except EvoPoseError as error:
+        outcome = {"error": str(error)}
+    write_json(Path(plans) / f"{name}{DONE}", outcome)
+
+
+def _write(name: str, plans: Path, images: Path, output: Path) -> dict[str, Any]:
+    rows = read_json(plans / f"{name}.json")
+    target = output / name
+    path, content = None, b""
+    with atomic_path(target) as temporary, temporary.open("wb") as stream:
+        for row in rows:
+            if images / row["file_name"] != path:  # the people of an image follow one another
+                path = images / row["file_name"]
+                content = _read_image(path, row["height"], row["width"])
+            example = encode_example(
+                {
+                    "image": content,
+                    **{key: np.array([row[key]], np.int64) for key in ("image_id", "annotation_id", "height", "width")},
+                    **{key: np.array(row[key], np.float32) for key in ("box", "keypoints", "score")},
+                }
+            )
+            write_record(stream, example)
+    return {"file": name, "examples": len(rows), "bytes": target.stat().st_size, "sha256": sha256(target)}
+
+
+def _read_image(path: Path, height: int, width: int) -> bytes:
+    """The bytes of an image file whose header can be read and says the annotated size; raises `DataError`."""
+    try:
+        content = path.read_bytes()
+        with PIL.Image.open(io.BytesIO(content)) as header:
+            size = (header.height, header.width)
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{path}: not readable as an image ({error}); download it again, or delete it") from None
+    if size != (height, width):
+        raise DataError(
+            f"{path}: {size[0]}x{size[1]} pixels (height x width), but its annotation says {height}x{width}; "
+            "annotations and images do not belong together"
+        )
+    return content

@@ -1,0 +1,66 @@
+"""Convert a COCO split to TFRecord shards and a manifest, with Apache Beam.
+
+Options of a runner follow after `--`: convert.py ... --runner DataflowRunner -- --project=p --region=europe-west4
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from pipeline_lib import cli
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the shards beside `--output`, then the manifest."""
+    from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, KeypointSchema
+    from pipeline_lib.data.convert import convert
+
+    settings = cli.settings(ConversionSettings, arguments.settings)
+    given = {name: getattr(arguments, name) for name in ("runner", "mode", "workers")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    options = (*settings.options, *arguments.beam_option, *arguments.options)
+    settings = cli.settings(ConversionSettings, json.dumps({**settings.model_dump(), **changes, "options": options}))
+    convert(
+        arguments.output,
+        annotations=arguments.annotations,
+        images=arguments.images,
+        detected=arguments.detections,
+        split=arguments.split,
+        boxes=arguments.boxes,
+        training=arguments.training,
+        schema=COCO_KEYPOINTS if arguments.keypoints is None else cli.settings(KeypointSchema, arguments.keypoints),
+        settings=settings,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
+    options.add_argument("--images", type=Path, required=True, help="folder of the images")
+    options.add_argument("--detections", type=Path, help="person detections (JSON)")
+    options.add_argument("--split", required=True, help="name of the split, for the manifest")
+    options.add_argument(
+        "--boxes",
+        choices=["ground_truth", "detections"],
+        default="ground_truth",
+        help="whose boxes people are cropped at",
+    )
+    options.add_argument("--training", action="store_true", help="drop crowds and people without labelled keypoints")
+    options.add_argument("--settings", default="{}", help="the section conversion of the configuration, as JSON")
+    options.add_argument("--keypoints", help="the data set's keypoint schema, as JSON (default: COCO's 17)")
+    options.add_argument("--runner", help="Beam runner, instead of the settings' one")
+    options.add_argument(
+        "--mode", choices=["in_memory", "multi_threading", "multi_processing"], help="how FnApiRunner runs its workers"
+    )
+    options.add_argument("--workers", type=int, help="workers of multi_threading and multi_processing")
+    options.add_argument(
+        "--beam-option", action="append", default=[], metavar="--NAME=VALUE", help="an option of Beam; may be repeated"
+    )
+    options.add_argument("--output", type=Path, required=True, help="the manifest; the shards are written beside it")
+    options.add_argument("options", nargs="*", metavar="-- --NAME=VALUE", help="more options of Beam")
+    return options
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

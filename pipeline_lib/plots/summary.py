@@ -1,0 +1,257 @@
+"""The summary of a run: what was searched, what transfer was worth, what came out, how good it is, where it lies."""
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.artifacts import SCHEMA_VERSION, read_json
+from pipeline_lib.errors import ArtifactError
+from pipeline_lib.plots import comparison, tables
+from pipeline_lib.plots.metrics import METRICS, UNDEFINED
+from pipeline_lib.plots.tables import Comparison, Individual
+from pipeline_lib.search import population
+from pipeline_lib.search.genotype import CHANNEL_UNIT
+
+MEGA = 1e6
+_METRICS_FILE = re.compile(r"metrics_(?P<boxes>\w+)\.json")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A metrics_<boxes>.json: COCO metrics of a network on ground truth boxes or detections."""
+
+    network: str
+    boxes: str
+    metrics: Mapping[str, float]
+    explanations: Mapping[str, str]
+    persons: int
+    images: int
+
+    @property
+    def label(self) -> str:
+        """For people: network and boxes."""
+        return f"{self.network.replace('mean_pose', 'mean pose')}, {self.boxes.replace('_', ' ')}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text cells; the first `left` columns are words, the others numbers."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """A heading with paragraphs and tables under it."""
+
+    heading: str
+    blocks: Sequence[str | Table]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a summary is made of."""
+
+    experiment: str
+    pools: Mapping[int, Sequence[Individual]]
+    champion: population.Individual
+    metrics: Sequence[Metrics]
+    baselines: Sequence[Metrics] = ()
+    compared: Sequence[Comparison] = ()
+    places: Mapping[str, str] | None = None
+
+
+def read_metrics(paths: Iterable[str | PathLike[str]]) -> list[Metrics]:
+    """Metrics files named <network>/metrics_<boxes>.json; raises `ArtifactError` for any other name or content."""
+    found = []
+    for path in map(Path, paths):
+        name = _METRICS_FILE.fullmatch(path.name)
+        if name is None:
+            raise ArtifactError(f"{path}: a file <network>/metrics_<boxes>.json is expected")
+        content = read_json(path)
+        try:
+            values = {metric: float(content["metrics"][metric]) for metric in METRICS}
+            read = Metrics(
+                network=path.parent.name,
+                boxes=name["boxes"],
+                metrics=values,
+                explanations={key: text for key, text in content["explanations"].items() if key in METRICS},
+                persons=int(content["persons"]),
+                images=int(content["images"]),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ArtifactError(f"{path}: not a metrics file ({error!r}); delete it and run again") from None
+        found.append(read)
+    return found
+
+
+def parts(run: Run) -> list[Part]:
+    """The summary's parts in the order of the story."""
+    found = [Part("Search", _search(run))]
+    if run.compared:
+        found.append(Part("Weight transfer (generation 1)", _comparison(run.compared)))
+    found += [Part("Champion", _champion(run)), Part("Final networks", _metrics(run))]
+    if run.places:
+        found.append(Part("Files", [Table(("what", "where"), list(run.places.items()), left=2)]))
+    return found
+
+
+def counts(run: Run) -> dict[str, int]:
+    """Generations after the ancestor's, networks trained in the search, and how many of those trainings failed."""
+    individuals = [one for generation, pool in run.pools.items() for one in pool if one.generation == generation]
+    return {
+        "generations": max(run.pools),
+        "evaluations": len(individuals),
+        "failed": sum(one.status != "ok" for one in individuals),
+    }
+
+
+def _search(run: Run) -> list[str | Table]:
+    counted = counts(run)
+    failed = f", {counted['failed']} of them failed" if counted["failed"] else ""
+    rows = [
+        (
+            f"{generation}",
+            f"{sum(one.generation == generation for one in pool)}",
+            _number(pool[0].fitness),
+            _number(pool[0].loss),
+            f"{pool[0].parameters / MEGA:.3f}",
+            f"{pool[0].multiply_adds / MEGA:.1f}",
+            f"{pool[0].generation}.{pool[0].child}",
+        )
+        for generation, pool in run.pools.items()
+    ]
+    header = (
+        *("generation", "children", "best fitness J", "validation loss", "parameters (M)", "multiply-adds (M)"),
+        "born as generation.child",
+    )
+    return [
+        f"{counted['generations']} generations after the ancestor, {counted['evaluations']} networks trained{failed}. "
+        "J and loss: lower is better.",
+        Table(header, rows),
+    ]
+
+
+def _comparison(rows: Sequence[Comparison]) -> list[str | Table]:
+    return [
+        "Validation loss before the first step and after equally many steps: each child with inherited weights, its twin "
+        "from scratch, and the ancestor trained on (control).",
+        Table(comparison.HEADER, comparison.cells(rows), left=2),
+        comparison.outcome(rows),
+    ]
+
+
+def _champion(run: Run) -> list[str | Table]:
+    champion = run.champion
+    rows = [
+        (f"{module}", f"{blocks}", f"{kernel}", f"{channels * CHANNEL_UNIT}", f"{stride}")
+        for module, (blocks, kernel, channels, stride) in enumerate(champion.genotype, start=1)
+    ]
+    return [
+        f"Born in generation {champion.origin.generation} as child {champion.origin.child}: "
+        f"{champion.parameters:,} parameters, {champion.multiply_adds / MEGA:.1f} M multiply-adds, "
+        f"validation loss {_number(champion.loss)}, fitness J {_number(champion.fitness)}.",
+        Table(("module", "blocks", "kernel", "channels", "stride"), rows),
+    ]
+
+
+def _metrics(run: Run) -> list[str | Table]:
+    everything = [*run.metrics, *run.baselines]
+    rows = [
+        (
+            row.network.replace("mean_pose", "mean pose"),
+            row.boxes.replace("_", " "),
+            *map(_metric, row.metrics.values()),
+        )
+        for row in everything
+    ]
+    notes = sorted({f"{name} is undefined: {text}." for row in everything for name, text in row.explanations.items()})
+    sizes = {(row.persons, row.images) for row in everything}
+    data = "; ".join(
+        f"{persons} persons with labelled keypoints in {images} images" for persons, images in sorted(sizes)
+    )
+    return [
+        f"Keypoint precision and recall on the validation split by pycocotools ({data}); 0 to 1, higher is better. "
+        "The mean pose puts the average person into each box.",
+        Table(("network", "boxes", *METRICS), rows, left=2),
+        *notes,
+    ]
+
+
+def _metric(value: float) -> str:
+    return "-" if value == UNDEFINED else f"{value:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def as_markdown(run: Run) -> str:
+    """The summary as Markdown that reads well in a terminal."""
+    lines = [f"# {run.experiment}", ""]
+    for part in parts(run):
+        lines += [f"## {part.heading}", ""]
+        for block in part.blocks:
+            text = block if isinstance(block, str) else tables.markdown(block.header, block.rows, block.left)
+            lines += [text, ""]
+    return "\n".join(lines)
+
+
+_HTML = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62em; margin: 1.5em auto; padding: 0 1em; }}
+table {{ border-collapse: collapse; margin: 0.8em 0; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: 0.25em 0.8em; border-bottom: 1px solid #ddd; text-align: right; }}
+th {{ border-bottom: 2px solid #888; }}
+.word {{ text-align: left; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def as_html(run: Run) -> str:
+    """The summary as one page of HTML that needs no other file."""
+    body = [f"<h1>{html.escape(run.experiment)}</h1>"]
+    for part in parts(run):
+        body.append(f"<h2>{html.escape(part.heading)}</h2>")
+        body += [f"<p>{html.escape(block)}</p>" if isinstance(block, str) else _table(block) for block in part.blocks]
+    return _HTML.format(title=html.escape(run.experiment), body="\n".join(body))
+
+
+def _table(table: Table) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        marked = (
+            f"<{tag}{' class=word' if column < table.left else ''}>{html.escape(cell)}</{tag}>"
+            for column, cell in enumerate(cells)
+        )
+        return f"<tr>{''.join(marked)}</tr>"
+
+    return "\n".join(["<table>", row(table.header, "th"), *(row(cells, "td") for cells in table.rows), "</table>"])
+
+
+def as_json(run: Run) -> dict[str, Any]:
+    """The summary's numbers, unrounded."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "experiment": run.experiment,
+        "search": counts(run) | {"best": [{"pool": pool} | asdict(best[0]) for pool, best in run.pools.items()]},
+        "comparison": [asdict(row) for row in run.compared],
+        "champion": run.champion.model_dump(mode="json"),
+        "models": [asdict(row) for row in run.metrics],
+        "baselines": [asdict(row) for row in run.baselines],
+        "places": dict(run.places or {}),
+    }

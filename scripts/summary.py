@@ -1,0 +1,58 @@
+"""Print the summary of a run: search, weight transfer, champion, metrics of the final networks, and where files lie."""
+
+import argparse
+from pathlib import Path
+
+from pipeline_lib import cli
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from pipeline_lib import artifacts
+    from pipeline_lib.plots import summary, tables
+    from pipeline_lib.search.population import Individual, read
+
+    run = summary.Run(
+        experiment=arguments.experiment,
+        pools=tables.read_populations(arguments.populations),
+        champion=read(Individual, arguments.champion),
+        metrics=summary.read_metrics(arguments.metrics),
+        baselines=summary.read_metrics(arguments.baselines),
+        compared=tables.read_comparison(arguments.comparison) if arguments.comparison else (),
+        places=dict(arguments.place),
+    )
+    text = summary.as_markdown(run)
+    if arguments.markdown:
+        artifacts.write_text(arguments.markdown, text)
+    if arguments.json:
+        artifacts.write_json(arguments.json, summary.as_json(run))
+    if arguments.html:
+        artifacts.write_text(arguments.html, summary.as_html(run))
+    print(text, end="")
+
+
+def place(text: str) -> tuple[str, str]:
+    what, separator, where = text.partition("=")
+    if not separator:
+        raise ValueError
+    return what, where
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--experiment", required=True, help="its name, the title of the summary")
+    options.add_argument("--populations", nargs="+", required=True, help="population.csv of every generation")
+    options.add_argument("--champion", required=True, help="champion.json")
+    options.add_argument("--metrics", nargs="+", required=True, help="<network>/metrics_<boxes>.json of final networks")
+    options.add_argument("--baselines", nargs="*", default=[], help="the same of the mean pose")
+    options.add_argument("--comparison", nargs="?", help="comparison.csv, if generation 1 was compared")
+    options.add_argument(
+        "--place", nargs="*", type=place, default=[], metavar="WHAT=WHERE", help="where files lie, for the last part"
+    )
+    options.add_argument("--markdown", type=Path, help="output: the summary as Markdown")
+    options.add_argument("--json", type=Path, help="output: its numbers as JSON")
+    options.add_argument("--html", type=Path, help="output: the summary as a page for the report")
+    return options
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

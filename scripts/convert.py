@@ -24,10 +24,9 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.output,
         annotations=arguments.annotations,
         images=arguments.images,
-        detected=arguments.detections,
-        split=arguments.split,
-        boxes=arguments.boxes,
-        training=arguments.training,
+        detected=Path(arguments.detections) if arguments.detections else None,
+        split=arguments.split or arguments.output.resolve().parent.name,
+        purpose=arguments.purpose,
         schema=COCO_KEYPOINTS if arguments.keypoints is None else cli.settings(KeypointSchema, arguments.keypoints),
         settings=settings,
     )
@@ -38,15 +37,14 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
     options.add_argument("--images", type=Path, required=True, help="folder of the images")
-    options.add_argument("--detections", type=Path, help="person detections (JSON)")
-    options.add_argument("--split", required=True, help="name of the split, for the manifest")
+    options.add_argument("--detections", nargs="?", help="person detections (JSON); needed for that purpose only")
     options.add_argument(
-        "--boxes",
-        choices=["ground_truth", "detections"],
-        default="ground_truth",
-        help="whose boxes people are cropped at",
+        "--purpose",
+        choices=["training", "ground_truth", "detections"],
+        required=True,
+        help="annotated people without crowds and unlabelled ones; all annotated people; detected people",
     )
-    options.add_argument("--training", action="store_true", help="drop crowds and people without labelled keypoints")
+    options.add_argument("--split", help="name of the split in the manifest (default: the folder of --output)")
     options.add_argument("--settings", default="{}", help="the section conversion of the configuration, as JSON")
     options.add_argument("--keypoints", help="the data set's keypoint schema, as JSON (default: COCO's 17)")
     options.add_argument("--runner", help="Beam runner, instead of the settings' one")

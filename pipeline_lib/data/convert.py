@@ -25,6 +25,8 @@ SCHEMA_VERSION = 1
 FN_API_RUNNER = "FnApiRunner"
 PROGRESS_SECONDS = 5.0
 
+Purpose = Literal["training", "ground_truth", "detections"]
+
 _PLAN_PREFIX = ".plan-"
 
 
@@ -34,26 +36,25 @@ def convert(
     annotations: Path,
     images: Path,
     split: str,
-    boxes: Literal["ground_truth", "detections"],
-    training: bool,
+    purpose: Purpose,
     schema: KeypointSchema,
     settings: ConversionSettings,
     detected: Path | None = None,
 ) -> dict[str, Any]:
     """Write the shards of a split beside `manifest`, then the manifest; returns its content.
 
-    `boxes`: crop people at their annotated boxes or at those of the file `detected`. `training`: apply the training
-    filter (`coco.ground_truth`). What an earlier conversion left in the folder is removed. Raises `DataError`.
+    `purpose`: people at their annotated boxes, with the training filter or without (`coco.ground_truth`), or at the
+    boxes of the file `detected`. What an earlier conversion left in the folder is removed. Raises `DataError`.
     """
-    if training and boxes == "detections":
-        raise ConfigError("training needs keypoints: it is not possible with boxes from detections")
     if not images.is_dir():
         raise DataError(f"{images}: no such folder of images; correct the path in the data set's configuration")
     sources = {"annotations": annotations}
-    if boxes == "ground_truth":
-        selection = ground_truth(annotations, schema, training=training, images=images)
+    if purpose != "detections":
+        selection = ground_truth(annotations, schema, training=purpose == "training", images=images)
     elif detected is None:
-        raise ConfigError(f"{split}: boxes from detections need a detection file; give one or use ground_truth")
+        raise ConfigError(
+            f"{split}: boxes from detections need a detection file; name it in the data set's configuration"
+        )
     else:
         selection = detections(detected, annotations, schema, images=images)
         sources["detections"] = detected
@@ -71,7 +72,7 @@ def convert(
     content = {
         "schema_version": SCHEMA_VERSION,
         "split": split,
-        "boxes": boxes,
+        "boxes": "detections" if purpose == "detections" else "ground_truth",
         "records": settings.records,
         "keypoints": schema.model_dump(mode="json"),
         "examples": len(selection.people),

@@ -1,0 +1,160 @@
+"""Crops of persons and their random changes, in NumPy and OpenCV.
+
+Pixel centres have integer coordinates. The centre of a person's box falls on (width / 2, height / 2) of the crop, without
+a half-pixel term; mirrored crops are exact mirror images, x -> width - 1 - x (paper_facts: data).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline_lib.config import Augmentation, KeypointSchema
+
+MEAN_COLOUR = (124, 116, 104)
+"""What surrounds an image: ImageNet's mean in RGB, so that padding is 0 after normalisation."""
+
+BOX_MARGIN = 1.25
+HALF_BODY_MARGIN = 1.5
+HALF_BODY_FEWEST = 3
+"""A half-body crop needs this many labelled joints in its half."""
+
+Half = Literal["upper", "lower"]
+_AUGMENTATION_STREAM = 1
+
+
+class Draw(NamedTuple):
+    """The random changes of one crop; the defaults change nothing.
+
+    Attributes:
+        flip: mirrored left to right.
+        scale: of the region that is seen; above 1 the person becomes smaller.
+        rotation: degrees by which the picture turns clockwise.
+        half: which half of the body the crop is of, if the person has enough labelled joints.
+    """
+
+    flip: bool = False
+    scale: float = 1.0
+    rotation: float = 0.0
+    half: Half | None = None
+
+
+UNCHANGED = Draw()
+
+
+def generator(*address: int) -> np.random.Generator:
+    """The random stream of an address of non-negative integers; equal addresses have equal streams."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(address)))
+
+
+def sample(augmentation: Augmentation, seed: int, epoch: int, index: int) -> Draw:
+    """Draw the changes of record `index` in `epoch`: they depend on (seed, epoch, index) and nothing else.
+
+    Scale is normal around 1, rotation normal around 0, both clipped (paper, section V-B; paper_facts: augmentation).
+    """
+    rng = generator(seed, _AUGMENTATION_STREAM, epoch, index)
+    # All numbers are drawn, whatever is switched on: one setting does not change the draws of another.
+    flip, rotates, halves, upper = rng.random(4)
+    scale, rotation = rng.standard_normal(2)
+    limit = augmentation.rotation_limit
+    return Draw(
+        flip=bool(flip < augmentation.flip),
+        scale=1 + float(np.clip(scale * augmentation.scale_std, -augmentation.scale_limit, augmentation.scale_limit)),
+        rotation=float(np.clip(rotation * augmentation.rotation_std, -limit, limit))
+        if rotates < augmentation.rotation_probability
+        else 0.0,
+        half=("upper" if upper < 0.5 else "lower") if halves < augmentation.half_body_probability else None,
+    )
+
+
+def crop_affine(
+    box: ArrayLike, height: int, width: int, scale: float = 1.0, rotation: float = 0.0, flip: bool = False
+) -> NDArray[np.float64]:
+    """The 2x3 matrix that maps image pixels (x, y) to pixels of a crop of `height` x `width`.
+
+    The region is the box [x, y, w, h], extended to the crop's aspect ratio, times 1.25 and `scale`, turned by `rotation`
+    degrees (the picture turns clockwise), then mirrored if `flip`. A box without area is treated as one of one pixel.
+    """
+    x, y, w, h = (float(value) for value in np.asarray(box, np.float64))
+    zoom = height / (BOX_MARGIN * scale * max(h, w * height / width, 1.0))
+    cos, sin = (zoom * f(math.radians(rotation)) for f in (math.cos, math.sin))
+    turn = np.array([[cos, -sin], [sin, cos]])
+    offset = np.array([width / 2, height / 2]) - turn @ (x + w / 2, y + h / 2)
+    affine = np.column_stack([turn, offset])
+    if flip:
+        affine[0] *= -1
+        affine[0, 2] += width - 1
+    return affine
+
+
+def apply(affine: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Map points (..., 2) of x, y by a 2x3 matrix."""
+    return points @ affine[:, :2].T + affine[:, 2]
+
+
+def inverse(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 2x3 matrix that maps back."""
+    turn = np.linalg.inv(affine[:, :2])
+    return np.column_stack([turn, -turn @ affine[:, 2]])
+
+
+def half_body_box(keypoints: NDArray[np.float32], schema: KeypointSchema, half: Half) -> NDArray[np.float64] | None:
+    """The box [x, y, w, h] around the labelled joints of one half of the body, 1.5 times their extent about their mean.
+
+    The other half is taken when this one has fewer than 3 labelled joints, and None returned when both have.
+    """
+    is_upper = np.isin(schema.names, schema.upper_body)
+    labelled = keypoints[:, 2] > 0
+    for wanted in (half, "lower" if half == "upper" else "upper"):
+        joints = keypoints[labelled & (is_upper == (wanted == "upper")), :2].astype(np.float64)
+        if len(joints) >= HALF_BODY_FEWEST:
+            size = HALF_BODY_MARGIN * np.ptp(joints, axis=0)
+            return np.concatenate([joints.mean(axis=0) - size / 2, size])
+    return None
+
+
+def crop(
+    image: NDArray[np.uint8],
+    keypoints: NDArray[np.float32],
+    box: ArrayLike,
+    height: int,
+    width: int,
+    schema: KeypointSchema,
+    draw: Draw = UNCHANGED,
+    half_body_joints: int = 0,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64]]:
+    """Cut a person out.
+
+    Args:
+        image: uint8 (h, w, 3), RGB.
+        keypoints: float32 (K, 3) of x, y in image pixels and v.
+        box: [x, y, w, h] of the person.
+        height, width: of the crop.
+        schema: left and right partners, and the joints of the upper half.
+        draw: its random changes.
+        half_body_joints: half-body crops are only for persons with more labelled joints than that.
+
+    Returns:
+        The uint8 crop (height, width, 3), surrounded by the mean colour; the keypoints in its pixels, partners
+        exchanged if it is mirrored, v = 0 for those outside; the 2x3 matrix from image to crop.
+    """
+    if draw.half and np.count_nonzero(keypoints[:, 2] > 0) > half_body_joints:
+        found = half_body_box(keypoints, schema, draw.half)
+        box = box if found is None else found
+    affine = crop_affine(box, height, width, draw.scale, draw.rotation, draw.flip)
+    pixels = cv2.warpAffine(
+        image, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=MEAN_COLOUR
+    )
+    moved = np.concatenate([apply(affine, keypoints[:, :2]), keypoints[:, 2:]], axis=1).astype(np.float32)
+    if draw.flip:
+        moved = moved[_order(schema.flip_permutation())]
+    inside = ((moved[:, :2] >= 0) & (moved[:, :2] < (width, height))).all(axis=1)
+    moved[:, 2] *= inside
+    return pixels, moved, affine
+
+
+def _order(permutation: Sequence[int]) -> NDArray[np.intp]:
+    return np.asarray(permutation, np.intp)

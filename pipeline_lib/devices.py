@@ -1,0 +1,187 @@
+"""Accelerators: what is there, what was asked for, and the TensorFlow distribution strategy that uses it.
+
+`available`, `check` and `accelerators` look at the machine only, so that a workflow starts without TensorFlow; the other
+functions load it. Nothing here falls back to the CPU when another device was asked for by name.
+"""
+
+import importlib.metadata
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_lib.errors import EvoPoseError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+log = logging.getLogger(__name__)
+
+# TensorFlow's C++ code reads it when it is first imported: warnings and errors, no information.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+CHOICES = ("auto", "cpu", "gpu", "tpu")
+ROOT = Path("/")
+TPU_FILES = ("dev/accel*", "dev/vfio/[0-9]*")
+GPU_FILES = ("dev/nvidia[0-9]*", "dev/dxg")
+TPU_PACKAGES = ("tensorflow-tpu", "libtpu")
+ON_CPU = "train on the CPU instead with --config device=cpu (snakemake) or --device cpu (scripts)"
+
+
+def available() -> list[str]:
+    """The kinds of devices that this machine and installation offer, best first, the CPU always last."""
+    kinds = []
+    if _tpu_present() and not _missing_packages():
+        kinds.append("tpu")
+    if _gpu_present():
+        kinds.append("gpu")
+    return [*kinds, "cpu"]
+
+
+def check(device: str) -> None:
+    """Raise `EvoPoseError`, saying what is missing and what to do, when `device` (auto, cpu, gpu, tpu) is not there."""
+    if device in ("auto", *available()):
+        return
+    if device == "tpu":
+        if not _tpu_present():
+            raise EvoPoseError(
+                "device tpu: no TPU here (no /dev/accel*, no /dev/vfio/<number>, TPU_NAME is not set); "
+                f"run on a TPU VM, or {ON_CPU}"
+            )
+        raise EvoPoseError(
+            f"device tpu: there is a TPU, but {' and '.join(_missing_packages())} is not installed; "
+            f"run `make install ACCELERATOR=tpu`, or {ON_CPU}"
+        )
+    if device == "gpu":
+        raise EvoPoseError(
+            "device gpu: no GPU here (no /dev/nvidia<number>, or CUDA_VISIBLE_DEVICES hides it); "
+            f"run on a machine with an NVIDIA driver, or {ON_CPU}"
+        )
+    raise EvoPoseError(f"device {device!r}: one of {', '.join(CHOICES)} is expected")
+
+
+def accelerators(device: str) -> int:
+    """How many accelerators one training on `device` takes of a scheduler's pool: 0 on the CPU, else 1."""
+    return int((available()[0] if device == "auto" else device) != "cpu")
+
+
+def _tpu_present() -> bool:
+    return "TPU_NAME" in os.environ or _exists(TPU_FILES)
+
+
+def _gpu_present() -> bool:
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() not in ("", "-1") and _exists(GPU_FILES)
+
+
+def _exists(patterns: tuple[str, ...]) -> bool:
+    return any(next(ROOT.glob(pattern), None) for pattern in patterns)
+
+
+def _missing_packages() -> list[str]:
+    missing = []
+    for package in TPU_PACKAGES:
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(package)
+    return missing
+
+
+def configure(threads: int, deterministic: bool) -> None:
+    """Set TensorFlow's CPU threads and deterministic ops; to be called before its first operation.
+
+    In a process where TensorFlow runs already with other threads, these stay, with a warning.
+    """
+    import tensorflow as tf
+
+    threading = tf.config.threading
+    if (threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads()) != (threads,) * 2:
+        try:
+            threading.set_intra_op_parallelism_threads(threads)
+            threading.set_inter_op_parallelism_threads(threads)
+        except RuntimeError:
+            log.warning("TensorFlow has started already: its CPU threads stay as they are, not %d", threads)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def select(device: str) -> str:
+    """Decide between cpu, gpu and tpu for `device` (auto: the best that works) and hide the GPUs from a CPU training.
+
+    Raises `EvoPoseError` when a device that was asked for by name is missing or TensorFlow cannot use it.
+    """
+    import tensorflow as tf
+
+    check(device)
+    kind = available()[0] if device == "auto" else device
+    if not _gpu_present():
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # else TensorFlow looks for one and prints an error
+    gpus = tf.config.list_physical_devices("GPU")
+    if kind == "gpu" and not gpus:
+        problem = "there is a GPU, but TensorFlow cannot use it: CUDA libraries are missing (`tensorflow[and-cuda]`)"
+        if device == "gpu":
+            raise EvoPoseError(f"device gpu: {problem}; install them, or {ON_CPU}")
+        log.warning("%s; going on with the CPU", problem)
+        kind = "cpu"
+    if kind == "cpu" and gpus:
+        tf.config.set_visible_devices([], "GPU")
+    return kind
+
+
+def strategy(device: str, count: int = 1) -> "tf.distribute.Strategy":
+    """The distribution strategy that trains on `count` devices of the kind `device` (auto, cpu, gpu, tpu).
+
+    One CPU or GPU is TensorFlow's default strategy, several are a `MirroredStrategy`, TPU cores a `TPUStrategy`.
+
+    Raises:
+        EvoPoseError: the device is missing or there are fewer than `count`.
+    """
+    import tensorflow as tf
+
+    kind = select(device)
+    if kind == "tpu":
+        return _tpu_strategy(count)
+    if count == 1:
+        return tf.distribute.get_strategy()
+    names = [each.name for each in tf.config.list_logical_devices(kind.upper())]
+    if len(names) < count:
+        raise EvoPoseError(
+            f"{count} devices asked for (train.devices), but TensorFlow sees {len(names)} of kind {kind}; "
+            "lower train.devices or run where there are more"
+        )
+    return tf.distribute.MirroredStrategy(names[:count])
+
+
+def _tpu_strategy(count: int) -> "tf.distribute.TPUStrategy":
+    import tensorflow as tf
+
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(os.environ.get("TPU_NAME", "local"))
+        if "TPU_NAME" in os.environ:
+            tf.config.experimental_connect_to_cluster(resolver)
+        topology = tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise EvoPoseError(
+            f"device tpu: the TPU cannot be started ({str(error).splitlines()[0]}); is another process using it, and is "
+            f"TensorFlow the one of `make install ACCELERATOR=tpu`? Otherwise {ON_CPU}"
+        ) from None
+    cores = len(tf.config.list_logical_devices("TPU"))
+    if cores < count:
+        raise EvoPoseError(f"{count} devices asked for (train.devices), but the TPU has {cores} cores; lower it")
+    if cores == count:
+        return tf.distribute.TPUStrategy(resolver)
+    assignment = tf.tpu.experimental.DeviceAssignment.build(topology, num_replicas=count)
+    return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=assignment)
+
+
+def name(chosen: "tf.distribute.Strategy") -> str:
+    """What `chosen` trains on, for people: CPU, TPU v3-8, or the GPU's name."""
+    import tensorflow as tf
+
+    if isinstance(chosen, tf.distribute.TPUStrategy):
+        return f"TPU {os.environ.get('TPU_ACCELERATOR_TYPE', '')}".strip()
+    gpus = tf.config.get_visible_devices("GPU")
+    used = chosen.extended.worker_devices if chosen.num_replicas_in_sync > 1 else ()
+    if not gpus or any("CPU" in device for device in used):
+        return "CPU"
+    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))

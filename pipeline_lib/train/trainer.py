@@ -1,0 +1,228 @@
+"""One training from start to end: initial weights and records in, trained weights and history.csv out."""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import keras
+from numpy.typing import NDArray
+
+from pipeline_lib import devices
+from pipeline_lib.config import TrainSettings
+from pipeline_lib.data import records
+from pipeline_lib.errors import ArtifactError, ConfigError, DataError, EvoPoseError
+from pipeline_lib.nets import build_architecture, files
+from pipeline_lib.nets.weights import get_weights
+from pipeline_lib.train.history import History
+from pipeline_lib.train.model import PoseModel
+from pipeline_lib.train.progress import Progress
+from pipeline_lib.train.schedule import warmup_cosine
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+log = logging.getLogger(__name__)
+
+SIGMA_REFERENCE_HEIGHT = 64
+"""`heatmap_sigma` is in units of (height of the heat maps) / 64."""
+
+CACHE_BYTES = 2**28
+"""Validation crops are kept in memory when they are smaller together."""
+
+REMEDY = "lower train.base_rate, or raise train.warmup_epochs"
+
+Weights = dict[str, NDArray[Any]]
+
+
+def train(
+    *,
+    initial: str | os.PathLike[str],
+    train_manifest: str | os.PathLike[str],
+    val_manifest: str | os.PathLike[str],
+    weights: str | os.PathLike[str],
+    history: str | os.PathLike[str],
+    settings: TrainSettings,
+    seed: int,
+    device: str = "auto",
+    title: str = "training",
+) -> None:
+    """Train the network of the file `initial` and write its weights and history (paper, sections IV-D and V-B).
+
+    Order, augmentation and stochastic depth are drawn from `seed`: with the same settings and deterministic ops, two runs
+    write the same bytes of weights. When the loss stops being a number, training ends: with `keep: best` the best epoch
+    so far is written (the initial weights if there is none), with `keep: last` nothing, and that is an error.
+
+    Args:
+        initial: weights file whose header names the architecture.
+        train_manifest, val_manifest: records with ground-truth boxes.
+        weights, history: files to write.
+        settings: length, rate, regularisation, augmentation, numerics.
+        seed: non-negative.
+        device: auto, cpu, gpu or tpu.
+        title: what is trained, for the progress lines.
+
+    Raises:
+        EvoPoseError: files that are missing, damaged or do not fit, a device that is not there, a loss that is not a
+            number.
+    """
+    architecture, tensors = files.load(initial)
+    training, validation = (_read(path, architecture.keypoints) for path in (train_manifest, val_manifest))
+    devices.configure(settings.cpu_threads, settings.deterministic)
+    strategy = devices.strategy(device, settings.devices)
+    keras.utils.set_random_seed(seed % 2**32)
+    with strategy.scope(), _precision(settings.precision):
+        network = build_architecture(
+            architecture,
+            weights=tensors,
+            batch_norm_momentum=settings.batch_norm_momentum,
+            stochastic_depth=settings.stochastic_depth,
+            l2=settings.l2,
+            l2_depthwise=settings.l2_depthwise,
+            seed=seed,
+        )
+    files.save(weights, architecture, fit(network, training, validation, settings, seed, history, strategy, title))
+
+
+def fit(
+    network: keras.Model,
+    training: records.Manifest,
+    validation: records.Manifest,
+    settings: TrainSettings,
+    seed: int,
+    history: str | os.PathLike[str],
+    strategy: "tf.distribute.Strategy",
+    title: str = "training",
+) -> Weights:
+    """Train `network`, made in the scope of `strategy`; returns the weights of the epoch that `settings.keep` asks for.
+
+    Writes the file `history` after every epoch. Raises what `train` raises.
+    """
+    steps = training.examples // settings.batch
+    if steps == 0:
+        raise DataError(
+            f"{training.path}: {training.examples} persons are fewer than a batch of {settings.batch}: "
+            "lower train.batch or convert more data"
+        )
+    height, width = network.input_shape[1:3]
+    shared: dict[str, Any] = {
+        "height": height,
+        "width": width,
+        "batch": settings.batch,
+        "seed": seed,
+        "threads": settings.cpu_threads,
+    }
+    train_data = records.dataset(
+        training,
+        augmentation=settings.augmentation,
+        epochs=settings.epochs,
+        shuffle=True,
+        drop_remainder=True,
+        **shared,
+    )
+    val_data = records.dataset(validation, **shared)
+    if validation.examples * height * width * 3 <= CACHE_BYTES:
+        val_data = val_data.cache()
+
+    with strategy.scope():
+        sigma = settings.heatmap_sigma * network.output_shape[1] / SIGMA_REFERENCE_HEIGHT
+        model = PoseModel(network, sigma, strategy.num_replicas_in_sync)
+        rate = warmup_cosine(
+            settings.base_rate, settings.batch, settings.epochs, steps, settings.warmup_epochs, settings.scale_rate
+        )
+        model.compile(
+            keras.optimizers.Adam(rate),
+            jit_compile=settings.jit_compile,
+            steps_per_execution=_divisor(steps, settings.steps_per_execution),
+        )
+
+    written = History(history, devices.name(strategy), strategy.num_replicas_in_sync)
+    progress = Progress(title, settings.epochs, steps, settings.batch)
+    epochs = _Epochs(network, written, progress, rate, best=settings.keep == "best")
+    log.info(
+        "%s: %d persons, %d for validation, %d epochs of %d steps on %s; the first step takes some seconds longer",
+        *(title, training.examples, validation.examples, settings.epochs, steps, devices.name(strategy)),
+    )
+    with records.readable_errors():
+        if settings.evaluate_initial:
+            loss = model.evaluate(val_data, verbose=0)["loss"]
+            written.add(epoch=0, step=0, val_loss=loss)
+            log.info("%s: validation loss %.2f before the first step", title, loss)
+        model.fit(
+            train_data,
+            validation_data=val_data,
+            epochs=settings.epochs,
+            steps_per_epoch=steps,
+            callbacks=[progress, epochs],
+            verbose=0,
+        )
+    return epochs.kept()
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Writes history.csv, keeps the weights of the best epoch, and stops when the loss is not a number."""
+
+    def __init__(self, network: keras.Model, history: History, progress: Progress, rate: Any, best: bool) -> None:
+        super().__init__()
+        self._network = network
+        self._history = history
+        self._progress = progress
+        self._rate = rate
+        self._best_loss = math.inf
+        self._best = get_weights(network) if best else None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        step = int(self.model.optimizer.iterations.numpy())
+        speed = self._progress.images_per_second
+        self._history.add(
+            epoch=epoch + 1,
+            step=step,
+            loss=float(logs["loss"]),
+            data_loss=float(logs["data_loss"]),
+            val_loss=float(logs["val_loss"]),
+            learning_rate=float(self._rate(step - 1)),
+            seconds=round(self._progress.seconds, 3),
+            images_per_second=speed and round(speed, 1),
+        )
+        if self._best is not None and logs["val_loss"] < self._best_loss:
+            self._best_loss, self._best = logs["val_loss"], get_weights(self._network)
+        if not math.isfinite(logs["loss"]):
+            problem = f"{self._progress.title}: the loss is {logs['loss']} in epoch {epoch + 1}"
+            if self._best is None:
+                raise EvoPoseError(f"{problem}; {REMEDY}")
+            log.warning("%s: training ends, the best epoch so far is kept; %s if this happens often", problem, REMEDY)
+            self.model.stop_training = True
+
+    def kept(self) -> Weights:
+        """The weights of the best epoch, or the last ones."""
+        return get_weights(self._network) if self._best is None else self._best
+
+
+def _read(path: str | os.PathLike[str], keypoints: int) -> records.Manifest:
+    manifest = records.read_manifest(path)
+    if manifest.boxes != "ground_truth":
+        raise ConfigError(f"{path}: records of {manifest.boxes} have no keypoints; use those of ground-truth boxes")
+    if len(manifest.keypoints.names) != keypoints:
+        raise ArtifactError(
+            f"{path}: {len(manifest.keypoints.names)} keypoints, but the network has {keypoints}; "
+            "run the step that made its initial weights again"
+        )
+    return manifest
+
+
+def _divisor(steps: int, wanted: int) -> int:
+    """The largest divisor of `steps` up to `wanted`: Keras would run into the next epoch with any other number."""
+    return next(divisor for divisor in range(min(wanted, steps), 0, -1) if steps % divisor == 0)
+
+
+@contextmanager
+def _precision(precision: str) -> Iterator[None]:
+    """Layers made within compute in `precision`; their variables are float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,42 @@
+"""Train a network from initial weights: trained weights and a history with one row for each epoch."""
+
+import argparse
+
+from pipeline_lib import cli, devices
+from pipeline_lib.config import TrainSettings
+
+
+def main(arguments: argparse.Namespace) -> None:
+    settings = cli.settings(TrainSettings, arguments.settings)
+    devices.check(arguments.device)
+    from pipeline_lib.train.trainer import train
+
+    train(
+        initial=arguments.initial,
+        train_manifest=arguments.train_manifest,
+        val_manifest=arguments.val_manifest,
+        weights=arguments.weights,
+        history=arguments.history,
+        settings=settings,
+        seed=arguments.seed,
+        device=arguments.device,
+        title=arguments.title,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--initial", required=True, help="initial weights; the header names the architecture")
+    options.add_argument("--train-manifest", required=True, help="manifest.json of the training records")
+    options.add_argument("--val-manifest", required=True, help="manifest.json of the validation records")
+    options.add_argument("--settings", default="{}", help="JSON of the keys of `train` that differ from the defaults")
+    options.add_argument("--seed", type=int, default=1, help="of order, augmentation and stochastic depth (default: 1)")
+    options.add_argument("--device", choices=devices.CHOICES, default="auto", help="what to train on (default: auto)")
+    options.add_argument("--title", default="training", help="what is trained, shown in the progress lines")
+    options.add_argument("--weights", required=True, help="output: the trained weights.safetensors")
+    options.add_argument("--history", required=True, help="output: history.csv")
+    return options
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

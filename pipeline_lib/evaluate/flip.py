@@ -6,7 +6,7 @@ x -> W - s - x instead, which is exact; `released` keeps the plain mirror and mo
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from pipeline_lib.errors import ConfigError
 FlipTest = Literal["aligned", "released", "off"]
 
 
-def mirror(crops: npt.NDArray[np.generic], offset: int, fill: Sequence[float]) -> npt.NDArray[np.generic]:
+def mirror(crops: npt.NDArray[Any], offset: int, fill: Sequence[float]) -> npt.NDArray[Any]:
     """Crops (N, H, W, C) mirrored to x -> W - offset - x: mirrored and moved left by offset - 1 whole pixels.
 
     The columns that become free at the right are filled with the colour `fill` (C values).

@@ -80,6 +80,7 @@ def test_layers_are_those_of_the_specification() -> None:
     for layer in spec.walk(design):
         assert tuple(layers[layer.name].output.shape) == (None, *layer.out_size, layer.out_channels), layer.name
     tensors = {tensor.name: tensor for tensor in spec.tensors(design)}
+    assert spec.count(SMALL, 32, 48, keypoints=5, space=SPACE)["multiply_adds"] == multiply_adds(model)
     weights = get_weights(model)
     assert {name: values.shape for name, values in weights.items()} == {
         name: tensor.shape for name, tensor in tensors.items()

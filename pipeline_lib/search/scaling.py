@@ -19,7 +19,7 @@ def coefficients(
 
 def scale_depth(blocks: int, c_d: float) -> int:
     """Blocks of a module after depth scaling, rounded up (the published sizes need it; the text says nearest)."""
-    return math.ceil(round(blocks * c_d, 9))  # 10 * 1.1 is 11.000000000000002
+    return math.ceil(blocks * c_d)
 
 
 def scale_width(channels: int, c_w: float) -> int:

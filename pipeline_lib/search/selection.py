@@ -15,5 +15,5 @@ def select(fitness: Sequence[float], mu: int) -> list[int]:
         raise ConfigError(f"{mu} survivors of a pool of {len(fitness)}: 1 to {len(fitness)} are possible")
     values = [float(value) for value in fitness]
     last = [not math.isfinite(value) for value in values]
-    ranked = sorted(range(len(values)), key=lambda index: (last[index], 0.0 if last[index] else values[index], index))
-    return ranked[:mu]
+    ranked = sorted(range(len(values)), key=lambda index: (last[index], 0.0 if last[index] else values[index]))
+    return ranked[:mu]  # the sort is stable: ties stay in the order of their indices

@@ -154,6 +154,8 @@ def test_scaled_network_inherits_from_the_searched_one():
     np.testing.assert_array_equal(weights["stem_conv/kernel"][..., :16], WEIGHTS["stem_conv/kernel"])
     _, back = inherit(child, weights, PARENT, SEED)
     assert back["fraction"] == 1
+    _, scaled = inherit(child, weights, dataclasses.replace(changed(3, 0, 4), scale=(1.7, 1.5)), SEED)
+    assert (scaled["blocks"]["m4_b6"], scaled["blocks"]["m4_b7"]) == ("m4_b6", "m4_b6")
 
 
 def test_seed_is_used():

@@ -37,6 +37,7 @@ def test_depth_is_rounded_up(blocks, c_d, expected):
         (80, 1.32, 104),  # 105.6
         (24, 1.5, 40),  # 36: half a step goes up
         (8, 1.45, 16),  # 11.6: 8 would lose more than 10 %
+        (8, 1.15, 16),  # 9.2: 8 would lose 13 %
         (8, 1.1, 8),  # 8.8: 8 loses 9 %
         (8, 0.3, 8),
         (12, 1.0, 12),

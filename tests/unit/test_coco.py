@@ -1,0 +1,216 @@
+"""COCO files as records: filters, sanitised boxes, order, errors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_lib.config import COCO_KEYPOINTS, KeypointSchema
+from pipeline_lib.data.coco import detections, ground_truth, sanitise
+from pipeline_lib.errors import DataError
+
+POINTS = KeypointSchema(names=("a", "b"), sigmas=(0.1, 0.1))
+SEEN, HIDDEN, NONE = [5, 6, 2, 7, 8, 0], [5, 6, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0]
+
+
+def image(image_id: int, height: int = 100, width: int = 200) -> dict[str, Any]:
+    return {"id": image_id, "file_name": f"{image_id}.jpg", "height": height, "width": width}
+
+
+def annotation(identity: int, image_id: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": identity,
+        "image_id": image_id,
+        "category_id": 1,
+        "bbox": [10, 20, 31, 41],
+        "area": 700.5,
+        "iscrowd": 0,
+        "keypoints": SEEN,
+        "num_keypoints": 1,
+        **changes,
+    }
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def _write(annotations: Any, images: Any = None, name: str = "coco.json") -> Path:
+        path = tmp_path / name
+        content = {"images": [image(1)] if images is None else images, "annotations": annotations}
+        path.write_text(json.dumps(content))
+        return path
+
+    return _write
+
+
+@pytest.fixture
+def mixed(write: Any) -> Path:
+    return write(
+        [
+            annotation(1),
+            annotation(2, iscrowd=1, keypoints=SEEN, num_keypoints=1),
+            annotation(3, keypoints=NONE, num_keypoints=0),
+            annotation(4, keypoints=[5, 6, 0, 7, 8, 0], num_keypoints=2),
+            annotation(5, image_id=9),
+            annotation(6, area=0),
+            annotation(7, keypoints=HIDDEN),
+            annotation(8, keypoints=SEEN, num_keypoints=0),
+        ]
+    )
+
+
+def test_training_keeps_labelled_people_only(mixed: Path) -> None:
+    selection = ground_truth(mixed, POINTS, training=True)
+    assert [person.annotation_id for person in selection.people] == [1, 7]
+    assert selection.dropped == {
+        "all_keypoints_invisible": 1,
+        "crowd": 1,
+        "invalid_box": 1,
+        "no_labelled_keypoints": 2,
+        "unknown_image": 1,
+    }
+
+
+def test_validation_keeps_crowds_and_unlabelled_people_with_nothing_visible(mixed: Path) -> None:
+    selection = ground_truth(mixed, POINTS, training=False)
+    assert {person.annotation_id: person.labelled for person in selection.people} == {
+        1: True,
+        2: False,
+        3: False,
+        4: False,
+        7: True,
+        8: False,
+    }
+    assert selection.dropped == {"invalid_box": 1, "unknown_image": 1}
+
+
+def test_person_has_everything_of_its_annotation(write: Any) -> None:
+    path = write([annotation(4, image_id=3, keypoints=[5.25, 6.5, 1, 7, 8, 2])], [image(3, 50, 60)])
+    (person,) = ground_truth(path, POINTS, training=True).people
+    assert (person.image.image_id, person.image.file_name, person.image.height, person.image.width) == (
+        3,
+        "3.jpg",
+        50,
+        60,
+    )
+    assert person.annotation_id == 4
+    assert person.keypoints == (5.25, 6.5, 1, 7, 8, 2)
+    assert person.box == (10, 20, 30, 29)
+    assert person.score == 1
+
+
+def test_order_is_by_image_then_annotation(write: Any) -> None:
+    path = write(
+        [annotation(9, 2), annotation(11, 1), annotation(2, 10), annotation(3, 1)], [image(10), image(2), image(1)]
+    )
+    people = ground_truth(path, POINTS, training=True).people
+    assert [(person.image.image_id, person.annotation_id) for person in people] == [(1, 3), (1, 11), (2, 9), (10, 2)]
+
+
+def test_missing_image_files_are_dropped(write: Any, tmp_path: Path) -> None:
+    path = write([annotation(1, 1), annotation(2, 2), annotation(3, 2)], [image(1), image(2)])
+    (tmp_path / "1.jpg").write_bytes(b"")
+    selection = ground_truth(path, POINTS, training=True, images=tmp_path)
+    assert [person.annotation_id for person in selection.people] == [1]
+    assert selection.dropped == {"missing_image_file": 2}
+
+
+@pytest.mark.parametrize(
+    ("box", "clean"),
+    [
+        ((10.5, 20.25, 30.0, 40.0), (10.5, 20.25, 29.0, 39.0)),
+        ((-5.0, -6.0, 30.0, 40.0), (0.0, 0.0, 29.0, 39.0)),
+        ((150.0, 80.0, 100.0, 50.0), (150.0, 80.0, 49.0, 19.0)),
+        ((199.0, 99.0, 10.0, 10.0), (199.0, 99.0, 0.0, 0.0)),
+        ((10.0, 10.0, 0.5, 20.0), (10.0, 10.0, 0.0, 19.0)),
+        ((199.5, 10.0, 20.0, 20.0), None),
+        ((10.0, 99.5, 20.0, 20.0), None),
+    ],
+)
+def test_boxes_are_cut_to_the_image(box: Any, clean: Any) -> None:
+    assert sanitise(box, 1.0, height=100, width=200) == clean
+
+
+@pytest.mark.parametrize("area", [0.0, -1.0])
+def test_boxes_without_area_are_invalid(area: float) -> None:
+    assert sanitise((10.0, 10.0, 20.0, 20.0), area, 100, 200) is None
+
+
+def test_detections(write: Any, tmp_path: Path) -> None:
+    def detection(image_id: int, category: int = 1, score: float = 0.5, box: Any = (1.5, 2, 3, 4)) -> dict[str, Any]:
+        return {"image_id": image_id, "category_id": category, "bbox": list(box), "score": score}
+
+    names = write([], [image(1), image(2)])
+    found = tmp_path / "detections.json"
+    found.write_text(
+        json.dumps(
+            [
+                detection(2, score=0.001),
+                detection(1, category=2),
+                detection(7),
+                detection(1, score=0.25, box=(-9.5, 90, 500, 600)),
+                detection(1, score=0.75),
+            ]
+        )
+    )
+    selection = detections(found, names, COCO_KEYPOINTS)
+    assert [(person.image.image_id, person.score) for person in selection.people] == [(1, 0.25), (1, 0.75), (2, 0.001)]
+    assert [person.box for person in selection.people[:2]] == [(-9.5, 90, 500, 600), (1.5, 2, 3, 4)]
+    assert {person.annotation_id for person in selection.people} == {0}
+    assert {person.keypoints for person in selection.people} == {(0.0,) * 51}
+    assert selection.dropped == {"other_category": 1, "unknown_image": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keypoints": [1, 2, 2]}, r"annotations\[1\].*3 values.*6 numbers.*schema"),
+        ({"keypoints": None}, r"annotations\[1\].*keypoints"),
+        ({"bbox": [1, 2, 3]}, r"annotations\[1\].*bbox"),
+        ({"bbox": [1, 2, 3, float("nan")]}, r"annotations\[1\].*bbox"),
+        ({"area": "large"}, r"annotations\[1\].*area"),
+        ({"image_id": "one"}, r"annotations\[1\].*image_id"),
+        ({"id": 1}, r"annotations\[1\].*id 1 occurs twice"),
+    ],
+)
+def test_wrong_annotations_are_named(write: Any, changes: dict[str, Any], message: str) -> None:
+    path = write([annotation(1), annotation(2, **changes)])
+    with pytest.raises(DataError, match=message) as raised:
+        ground_truth(path, POINTS, training=False)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("{", "not JSON"),
+        ("[]", "not a COCO file"),
+        ('{"info": {}}', "not a COCO file"),
+        ('{"images": []}', "`annotations` must be a list"),
+        ('{"images": [{"id": 1}], "annotations": []}', r"images\[0\]"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "coco.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=message) as raised:
+        ground_truth(path, POINTS, training=False)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "a JSON list"),
+        ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}]', r"\[0\].*score"),
+        ('[{"image_id": 1, "category_id": 1, "score": 1, "bbox": 5}]', r"\[0\].*bbox"),
+        ("[1]", r"\[0\].*category_id"),
+    ],
+)
+def test_wrong_detections_are_named(write: Any, tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "detections.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        detections(path, write([]), POINTS)

@@ -45,6 +45,7 @@ def test_nan_and_infinities_last():
     assert select([nan, 2.0, inf, 1.0, -inf], 2) == [3, 1]
     assert select([inf, nan, 2.0, nan, 1.0, inf], 6) == [4, 2, 0, 1, 3, 5]
     assert select([nan, inf], 1) == [0]
+    assert select([inf, -inf, 1.0], 3) == [2, 0, 1]
 
 
 @pytest.mark.parametrize("mu", [0, -1, 4])

@@ -338,7 +338,11 @@ def count(
     Parameters include batch normalisation's moving statistics; multiply-adds are those of all convolutions, transposed
     ones at their input resolution. Nothing is scaled by the input size on its own.
     """
-    architecture = Architecture.from_space(genotype, space, height, width, keypoints, scale)
+    return count_architecture(Architecture.from_space(genotype, space, height, width, keypoints, scale))
+
+
+def count_architecture(architecture: Architecture) -> dict[str, int]:
+    """`count` of an architecture."""
     sizes = [(int(np.prod(tensor.shape)), tensor.trainable) for tensor in tensors(architecture)]
     return {
         "parameters": sum(size for size, _ in sizes),

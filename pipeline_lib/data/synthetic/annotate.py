@@ -113,10 +113,8 @@ def detect(
 
 def run_lengths(mask: np.ndarray) -> list[int]:
     """COCO's uncompressed run-length counts of a mask: column by column, zeros first."""
-    flat = np.concatenate([[False], mask.ravel(order="F"), [False]])
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    counts = np.diff(np.concatenate([[0], changes, [mask.size]]))
-    return [int(count) for count in (counts if changes.size and changes[-1] < mask.size else counts[:-1])]
+    changes = np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=False))
+    return [int(count) for count in np.diff([0, *changes, mask.size])]
 
 
 def _annotation(

@@ -12,6 +12,4 @@ STD = (0.229, 0.224, 0.225)
 
 def normalize(images: Any) -> Any:
     """RGB images (..., 3) with values from 0 to 255, uint8 or float, as normalised float32 tensors."""
-    scale = 1 / (255 * np.array(STD, np.float32))
-    offset = np.array(MEAN, np.float32) / np.array(STD, np.float32)
-    return ops.cast(images, "float32") * scale - offset
+    return (ops.cast(images, "float32") / 255 - np.array(MEAN, np.float32)) / np.array(STD, np.float32)

@@ -11,7 +11,7 @@ import pytest
 from pipeline_lib.config import KeypointSchema
 from pipeline_lib.data.coco import Image, Person
 from pipeline_lib.errors import DataError
-from pipeline_lib.evaluate.baseline import mean_pose, place
+from pipeline_lib.evaluate.baseline import mean_pose, place, predict
 
 SCHEMA = KeypointSchema(names=("nose", "left_hand", "right_hand"), sigmas=(0.1, 0.1, 0.1))
 IMAGE = Image(1, "1.jpg", 200, 300)
@@ -23,11 +23,11 @@ def person(box: tuple[float, float, float, float], *keypoints: float) -> Person:
 
 def test_mean_is_over_the_people_with_that_keypoint_in_units_of_their_boxes() -> None:
     people = [
-        person((10, 20, 100, 50), 60, 30, 2, 10, 20, 1, 0, 0, 0),  # nose (0.5, 0.2), left hand (0, 0)
+        person((10, 20, 100, 50), 60, 30, 2, 30, 40, 1, 0, 0, 0),  # nose (0.5, 0.2), left hand (0.2, 0.4)
         person((0, 0, 10, 20), 7, 8, 1, 3, 3, 0, 0, 0, 0),  # nose (0.7, 0.4), left hand not labelled
         person((5, 5, 0, 9), 5, 6, 2, 5, 6, 2, 5, 6, 2),  # no area
     ]
-    np.testing.assert_allclose(mean_pose(people), [[0.6, 0.3], [0.0, 0.0], [0.5, 0.5]])
+    np.testing.assert_allclose(mean_pose(people), [[0.6, 0.3], [0.2, 0.4], [0.5, 0.5]])
 
 
 def test_nobody_is_an_error() -> None:
@@ -44,6 +44,14 @@ def annotation(identifier: int, box: list[float], keypoints: list[float], **chan
     labelled = sum(v > 0 for v in keypoints[2::3])
     plain = {"id": identifier, "image_id": 1, "category_id": 1, "bbox": box, "area": 100.0, "iscrowd": 0}
     return {**plain, "keypoints": keypoints, "num_keypoints": labelled, **changes}
+
+
+def test_crowds_and_unlabelled_people_are_no_training_people(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "1.jpg", "height": 200, "width": 300}]
+    people = [annotation(1, [0, 0, 9, 9], [5, 5, 2] * 3, iscrowd=1), annotation(2, [0, 0, 9, 9], [0] * 9)]
+    (tmp_path / "train").write_text(json.dumps({"images": images, "annotations": people}))
+    with pytest.raises(DataError, match="no labelled person"):
+        predict(tmp_path / "train", tmp_path / "train", SCHEMA)
 
 
 def test_program(tmp_path: Path) -> None:

@@ -124,6 +124,18 @@ def test_crops_of_the_flip_test(manifest: Path) -> None:
     assert all(a["score"] > b["score"] for a, b in zip(exact, moved, strict=True))
 
 
+def test_released_flip_test_moves_the_maps_by_one_pixel(manifest: Path) -> None:
+    turns = iter([10, WIDTH // STRIDE - 1 - 9] * 2)  # the plain crops' peak, and one pixel left of it in the mirror
+
+    def network(crops: np.ndarray) -> np.ndarray:
+        maps = np.zeros((len(crops), HEIGHT // STRIDE, WIDTH // STRIDE, 4))
+        maps[:, 5, next(turns)] = 102
+        return maps
+
+    results = run(manifest, network, flip_test="released")
+    assert [result["score"] for result in results] == pytest.approx([0.4, 0.4 * 0.75, 0.4 * 0.5])
+
+
 def test_the_threshold_is_the_configured_one(manifest: Path) -> None:
     assert {result["score"] for result in run(manifest, Oracle(), score_threshold=0.9)} == {0.0}
 

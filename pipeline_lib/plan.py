@@ -20,8 +20,8 @@ BOXES = {"ground_truth": VAL, "detections": DETECTIONS}
 # What the conversion keeps of a split (the training filter drops crowds and persons without a labelled keypoint).
 PURPOSE = {TRAIN: "training", VAL: "ground_truth", DETECTIONS: "detections"}
 
-GENERATION = r"\d{3,}"
-LATER_GENERATION = r"(?!0+/)\d{3,}"
+GENERATION = r"\d\d\d+"
+LATER_GENERATION = r"(?!0+/)\d\d\d+"
 
 
 def load(raw: Mapping[str, Any], root: Path) -> Config:
@@ -101,3 +101,19 @@ def shell_prefix(root: Path, conda: bool) -> str:
         f"set -euo pipefail; {path}"
         f"export PYTHONPATH={shlex.quote(str(root))}${{{{PYTHONPATH:+:$PYTHONPATH}}}} {cli.CONSOLE_VARIABLE}=3; exec 3>&2; "
     )
+
+
+def compares(loaded: Config) -> bool:
+    """Whether generation 1 is compared with its twins from scratch."""
+    return loaded.search.compare_scratch and loaded.search.generations > 0
+
+
+def figures(loaded: Config) -> list[str]:
+    """Names of the figures of a run: of the search, of its first and last generations, and of every final network."""
+    last = loaded.search.generations
+    names = ["fitness.svg", "pareto.svg", "architecture.svg", "metrics.svg"]
+    names += ["comparison.svg"] if compares(loaded) else []
+    names += [f"training_gen_{number(generation)}.svg" for generation in sorted({0, min(1, last), last})]
+    for model in loaded.final.models:
+        names += [f"training_{model}.svg", f"overlays_{model}.png"]
+    return names

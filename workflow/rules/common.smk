@@ -130,8 +130,13 @@ def get_detections(wildcards):
 
 
 def get_figures():
-    return plan.figures(cfg)
+    return [f"<results>/figures/{name}" for name in plan.figures(cfg)]
 
 
 def get_box_manifest(wildcards):
     return f"<data>/{plan.BOXES[wildcards.boxes]}/manifest.json"
+
+
+def get_metrics(wildcards):
+    """The metrics of every final network on every kind of boxes."""
+    return expand("<results>/models/{model}/metrics_{boxes}.json", model=cfg.final.models, boxes=plan.boxes(cfg))

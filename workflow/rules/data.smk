@@ -21,12 +21,14 @@ if cfg.dataset.synthetic:
             "../../envs/evopose.yaml"
         params:
             settings=plan.settings(cfg.dataset.synthetic),
+            seed=cfg.dataset.synthetic.seed,
             folder="<dataset>/source",
         message:
             "Making the synthetic data set"
         shell:
             "exec python scripts/synthesize.py"
             " --settings {params.settings:q}"
+            " --seed {params.seed}"
             " --output {params.folder:q}"
             " 2> {log:q}"
 

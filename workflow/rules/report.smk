@@ -1,0 +1,259 @@
+"""Figures, tables and the summary of a run; `make report` binds them into one HTML page."""
+
+
+rule figure_fitness:
+    message:
+        "Drawing the fitness of the generations"
+    input:
+        populations=get_generations(),
+    output:
+        figure=report(
+            "<results>/figures/fitness.svg",
+            caption="../report/fitness.rst",
+            category="2 Evolution",
+            labels={"figure": "Fitness per generation"},
+        ),
+    log:
+        "<logs>/figures/fitness.log",
+    conda:
+        "../../envs/evopose.yaml"
+    localrule: True
+    shell:
+        "exec python scripts/plot.py fitness"
+        " --populations {input.populations:q}"
+        " --output {output.figure:q}"
+        " 2> {log:q}"
+
+
+rule figure_pareto:
+    message:
+        "Drawing loss over parameters of all networks"
+    input:
+        populations=get_generations(),
+        champion="<results>/champion.json",
+    output:
+        figure=report(
+            "<results>/figures/pareto.svg",
+            caption="../report/pareto.rst",
+            category="2 Evolution",
+            labels={"figure": "Loss over parameters"},
+        ),
+    log:
+        "<logs>/figures/pareto.log",
+    conda:
+        "../../envs/evopose.yaml"
+    localrule: True
+    shell:
+        "exec python scripts/plot.py pareto"
+        " --populations {input.populations:q}"
+        " --champion {input.champion:q}"
+        " --output {output.figure:q}"
+        " 2> {log:q}"
+
+
+rule figure_generation:
+    message:
+        "Drawing the training curves of generation {wildcards.gen}"
+    input:
+        histories=get_children("history.csv"),
+    output:
+        figure=report(
+            "<results>/figures/training_gen_{gen}.svg",
+            caption="../report/curves.rst",
+            category="2 Evolution",
+            labels={"figure": "Training curves, generation {gen}"},
+        ),
+    log:
+        "<logs>/figures/training_gen_{gen}.log",
+    conda:
+        "../../envs/evopose.yaml"
+    localrule: True
+    shell:
+        "exec python scripts/plot.py curves"
+        " --histories {input.histories:q}"
+        " --title 'Generation {wildcards.gen}'"
+        " --output {output.figure:q}"
+        " 2> {log:q}"
+
+
+rule figure_comparison:
+    message:
+        "Drawing what weight transfer is worth"
+    input:
+        table="<search>/gen_001/comparison.csv",
+    output:
+        figure=report(
+            "<results>/figures/comparison.svg",
+            caption="../report/comparison.rst",
+            category="3 Weight transfer",
+            labels={"figure": "Transfer, scratch and control"},
+        ),
+        table=report(
+            "<results>/figures/comparison.csv",
+            caption="../report/comparison.rst",
+            category="3 Weight transfer",
+            labels={"figure": "Table"},
+        ),
+    log:
+        "<logs>/figures/comparison.log",
+    conda:
+        "../../envs/evopose.yaml"
+    localrule: True
+    shell:
+        "cp {input.table:q} {output.table:q} &&"
+        " exec python scripts/plot.py comparison"
+        " --table {input.table:q}"
+        " --output {output.figure:q}"
+        " > {log:q} 2>&1"
+
+
+rule figure_architecture:
+    message:
+        "Drawing the champion beside its ancestor"
+    input:
+        ancestor="<search>/gen_000/parents/0.safetensors",
+        champion="<results>/champion.safetensors",
+    output:
+        figure=report(
+            "<results>/figures/architecture.svg",
+            caption="../report/architecture.rst",
+            category="4 Champion",
+            labels={"figure": "Ancestor and champion"},
+        ),
+    log:
+        "<logs>/figures/architecture.log",
+    conda:
+        "../../envs/evopose.yaml"
+    localrule: True
+    shell:
+        "exec python scripts/plot.py architecture"
+        " --weights {input.ancestor:q} {input.champion:q}"
+        " --labels ancestor champion"
+        " --output {output.figure:q}"
+        " 2> {log:q}"
+
+
+rule figure_model:
+    message:
+        "Drawing the training curves of {wildcards.model}"
+    input:
+        history="<results>/models/{model}/history.csv",
+    output:
+        figure=report(
+            "<results>/figures/training_{model}.svg",
+            caption="../report/curves.rst",
+            category="5 Final networks",
+            labels={"figure": "Training curves, {model}"},
+        ),
+    log:
+        "<logs>/figures/training_{model}.log",
+    conda:
+        "../../envs/evopose.yaml"
+    localrule: True
+    shell:
+        "exec python scripts/plot.py curves"
+        " --histories {input.history:q}"
+        " --title 'Final training of {wildcards.model}'"
+        " --output {output.figure:q}"
+        " 2> {log:q}"
+
+
+rule figure_overlays:
+    message:
+        "Drawing predictions of {wildcards.model} on images"
+    input:
+        annotations=cfg.dataset.val.annotations,
+        predictions="<results>/models/{model}/predictions_ground_truth.json",
+    output:
+        figure=report(
+            "<results>/figures/overlays_{model}.png",
+            caption="../report/overlays.rst",
+            category="5 Final networks",
+            labels={"figure": "Predictions, {model}"},
+        ),
+    log:
+        "<logs>/figures/overlays_{model}.log",
+    params:
+        images=cfg.dataset.val.images,
+        keypoints=plan.settings(cfg.dataset.keypoints),
+        number=cfg.report.overlays,
+    conda:
+        "../../envs/evopose.yaml"
+    localrule: True
+    shell:
+        "exec python scripts/plot.py overlays"
+        " --annotations {input.annotations:q}"
+        " --predictions {input.predictions:q}"
+        " --images {params.images:q}"
+        " --keypoints {params.keypoints:q}"
+        " --number {params.number}"
+        " --title {wildcards.model}"
+        " --output {output.figure:q}"
+        " 2> {log:q}"
+
+
+rule figure_metrics:
+    message:
+        "Drawing the metrics"
+    input:
+        metrics=get_metrics,
+        baseline="<results>/mean_pose/metrics_ground_truth.json",
+    output:
+        figure=report(
+            "<results>/figures/metrics.svg",
+            caption="../report/metrics.rst",
+            category="5 Final networks",
+            labels={"figure": "COCO metrics"},
+        ),
+    log:
+        "<logs>/figures/metrics.log",
+    conda:
+        "../../envs/evopose.yaml"
+    localrule: True
+    shell:
+        "exec python scripts/plot.py metrics"
+        " --metrics {input.metrics:q}"
+        " --baselines {input.baseline:q}"
+        " --output {output.figure:q}"
+        " 2> {log:q}"
+
+
+rule summary:
+    message:
+        "Summing up"
+    input:
+        populations=get_generations(),
+        champion="<results>/champion.json",
+        metrics=get_metrics,
+        baseline="<results>/mean_pose/metrics_ground_truth.json",
+        comparison="<search>/gen_001/comparison.csv" if plan.compares(cfg) else [],
+    output:
+        markdown="<results>/summary.md",
+        numbers="<results>/summary.json",
+        page=report(
+            "<results>/summary.html",
+            caption="../report/summary.rst",
+            category="1 Summary",
+            labels={"figure": "Summary"},
+        ),
+    log:
+        "<logs>/summary.log",
+    params:
+        experiment=cfg.experiment,
+    conda:
+        "../../envs/evopose.yaml"
+    localrule: True
+    shell:
+        "exec python scripts/summary.py"
+        " --experiment {params.experiment:q}"
+        " --populations {input.populations:q}"
+        " --champion {input.champion:q}"
+        " --metrics {input.metrics:q}"
+        " --baselines {input.baseline:q}"
+        " --comparison {input.comparison:q}"
+        " --place 'all files=results/{params.experiment}/' 'logs=logs/{params.experiment}/'"
+        " 'report=results/{params.experiment}/report.html'"
+        " --markdown {output.markdown:q}"
+        " --json {output.numbers:q}"
+        " --html {output.page:q}"
+        " > {log:q} 2>&1"

@@ -13,9 +13,10 @@ from pipeline_lib.plots import style
 
 MEGA = 1e6
 HEADER = ("", "output (h×w)", "blocks", "kernel", "channels", "stride")
-STARTS = (0.0, 1.6, 3.35, 4.75, 5.75, 8.05)  # of the columns, in the panel's units
-BAR, BAR_HEIGHT = 1.35, 0.56
-WIDTH = 9.2
+STARTS = (0.0, 1.75, 3.75, 5.05, 6.25, 9.0)  # of the columns, in the panel's units
+MARKS, BAR = 0.3, 0.75  # where the marks of blocks and the bars of channels start in their columns
+BAR_LENGTH, BAR_HEIGHT = 1.6, 0.56
+WIDTH = 9.9
 ROW_INCHES = 0.34
 
 
@@ -62,7 +63,7 @@ def draw(networks: Mapping[str, Architecture]) -> Figure:
     tables = {name: stages(architecture) for name, architecture in networks.items()}
     rows = max(map(len, tables.values()))
     widest = max(stage.channels for table in tables.values() for stage in table)
-    figure = Figure(figsize=(5.6 * len(networks), ROW_INCHES * (rows + 3.6)))
+    figure = Figure(figsize=(6.2 * len(networks), ROW_INCHES * (rows + 3.6)))
     panels = figure.subplots(1, len(networks), squeeze=False)[0]
     reference = {stage.name: stage for stage in next(iter(tables.values()))}
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
@@ -86,18 +87,18 @@ def _panel(axes: Axes, rows: int, table: list[Stage], reference: Mapping[str, St
         other = reference.get(stage.name)
         color = style.BLUE if stage.name.startswith("module") else style.GREY
         for block in range(stage.blocks):
-            mark = Rectangle((STARTS[2] + 0.17 * block, row - 0.2), 0.13, 0.4, color=color, linewidth=0)
+            mark = Rectangle((STARTS[2] + MARKS + 0.16 * block, row - 0.2), 0.12, 0.4, color=color, linewidth=0)
             axes.add_patch(mark)
-        length = BAR * stage.channels / widest
+        length = BAR_LENGTH * stage.channels / widest
         axes.add_patch(
-            Rectangle((STARTS[4], row - BAR_HEIGHT / 2), length, BAR_HEIGHT, color=color, alpha=0.3, linewidth=0)
+            Rectangle((STARTS[4] + BAR, row - BAR_HEIGHT / 2), length, BAR_HEIGHT, color=color, alpha=0.3, linewidth=0)
         )
         cells = (
             (STARTS[0], stage.name, False),
             (STARTS[1], f"{stage.size[0]}×{stage.size[1]}", other is not None and other.size != stage.size),
-            (STARTS[3] - 0.35, f"{stage.blocks}", other is not None and other.blocks != stage.blocks),
+            (STARTS[2], f"{stage.blocks}", other is not None and other.blocks != stage.blocks),
             (STARTS[3], f"{stage.kernel}×{stage.kernel}", other is not None and other.kernel != stage.kernel),
-            (STARTS[4] + BAR + 0.1, f"{stage.channels}", other is not None and other.channels != stage.channels),
+            (STARTS[4], f"{stage.channels}", other is not None and other.channels != stage.channels),
             (STARTS[5], stage.stride, other is not None and other.stride != stage.stride),
         )
         for x, text, differs in cells:

@@ -12,8 +12,8 @@ from pipeline_lib.plots.tables import Comparison, markdown
 ROW_HEIGHT = 0.62  # inches
 APART = 0.17  # between the two arrows of a child, in rows
 HEADER = (
-    *("child", "mutation", "inherited", "transfer: before", "transfer: after", "scratch: before", "scratch: after"),
-    *("control: before", "control: after"),
+    *("child", "mutation", "inherited", "transfer: start", "transfer: end", "scratch: start", "scratch: end"),
+    "control: end",
 )
 
 
@@ -62,7 +62,7 @@ def cells(rows: Sequence[Comparison]) -> list[tuple[str, ...]]:
             *(str(row.child), row.mutation, f"{row.inherited:.0%}"),
             *(f"{row.transferred_initial:.1f}", f"{row.transferred_final:.1f}"),
             *(f"{row.scratch_initial:.1f}", f"{row.scratch_final:.1f}"),
-            *(f"{row.control_initial:.1f}", f"{row.control_final:.1f}"),
+            f"{row.control_final:.1f}",
         )
         for row in rows
     ]
@@ -81,6 +81,6 @@ def outcome(rows: Sequence[Comparison]) -> str:
     lower = sum(row.transferred_final < row.scratch_final for row in rows)
     return (
         f"Mean validation loss after equally many steps: {transferred:.1f} with weight transfer, {scratch:.1f} from "
-        f"scratch, {rows[0].control_final:.1f} for the ancestor trained on; lower with transfer for {lower} of "
-        f"{len(rows)} children."
+        f"scratch, {rows[0].control_final:.1f} for the ancestor trained on (from {rows[0].control_initial:.1f}); lower "
+        f"with transfer for {lower} of {len(rows)} children."
     )

@@ -30,7 +30,7 @@ def draw(histories: Mapping[str, Sequence[Epoch]], title: str = "") -> Figure:
     style.plain_log_labels(losses.yaxis)
     losses.set_ylabel("loss\n(mean squared error, peak 255; log scale)")
     losses.set_title(title)
-    rates.set_ylabel("learning rate\nat the epoch's end")
+    rates.set_ylabel("learning rate")
     rates.set_ylim(bottom=0)
     rates.set_xlabel("epoch")
     rates.xaxis.set_major_locator(MaxNLocator(integer=True))

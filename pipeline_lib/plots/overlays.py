@@ -27,7 +27,7 @@ BACKGROUND = (255, 255, 255)
 OUTLINE = (20, 20, 20)
 TEXT = (30, 30, 30)
 
-PANEL = 224  # height and width of one picture of a person, in pixels
+PANEL_HEIGHT, PANEL_WIDTH = 256, 192  # of one picture of a person, in pixels
 MARGIN = 1.25  # as the crops of the network
 GAP = 3  # between the two pictures of a person
 CAPTION = 22
@@ -145,22 +145,24 @@ def _point(keypoint: Floats) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def crop_transform(box: Sequence[float], size: int = PANEL) -> Floats:
-    """The 2x3 matrix from image pixels to a square picture of `size` pixels that shows the box [x, y, w, h] in full."""
+def crop_transform(box: Sequence[float]) -> Floats:
+    """The 2x3 matrix from image pixels to a picture of PANEL_HEIGHT x PANEL_WIDTH that shows the box [x, y, w, h] in full."""
     x, y, width, height = box
-    scale = size / (MARGIN * max(width, height, 1.0))
+    scale = min(PANEL_HEIGHT / max(height, 1.0), PANEL_WIDTH / max(width, 1.0)) / MARGIN
     return np.array(
         [
-            [scale, 0.0, size / 2 - scale * (x + width / 2)],
-            [0.0, scale, size / 2 - scale * (y + height / 2)],
+            [scale, 0.0, PANEL_WIDTH / 2 - scale * (x + width / 2)],
+            [0.0, scale, PANEL_HEIGHT / 2 - scale * (y + height / 2)],
         ]
     )
 
 
 def panels(image: Pixels, person: Person, schema: KeypointSchema) -> tuple[Pixels, Pixels]:
-    """The person's ground truth and prediction, drawn on its part of `image` (H, W, 3), each PANEL x PANEL x 3."""
+    """The person's ground truth and prediction, drawn on its part of `image` (H, W, 3), each (PANEL_HEIGHT, PANEL_WIDTH, 3)."""
     matrix = crop_transform(person.annotation["bbox"])
-    background = cv2.warpAffine(image, matrix, (PANEL, PANEL), flags=cv2.INTER_LINEAR, borderValue=(124, 116, 104))
+    background = cv2.warpAffine(
+        image, matrix, (PANEL_WIDTH, PANEL_HEIGHT), flags=cv2.INTER_LINEAR, borderValue=(124, 116, 104)
+    )
     labelled = person.truth[:, 2] > 0
     truth, prediction = background.copy(), background.copy()
     skeleton(truth, np.where(labelled[:, None], _apply(matrix, person.truth), np.nan), labelled, schema)
@@ -182,20 +184,20 @@ def sheet(people: Sequence[Person], images: Mapping[int, Path], schema: Keypoint
         raise DataError("there is no person with labelled keypoints to draw; check the annotations of this split")
     columns = min(COLUMNS, len(people))
     rows = math.ceil(len(people) / columns)
-    width, height = 2 * PANEL + GAP + SPACE, PANEL + CAPTION + SPACE
+    width, height = 2 * PANEL_WIDTH + GAP + SPACE, PANEL_HEIGHT + CAPTION + SPACE
     drawn = Image.new("RGB", (columns * width + SPACE, HEADER + rows * height + SPACE), BACKGROUND)
     pen = ImageDraw.Draw(drawn)
     _header(pen, title)
     for index, person in enumerate(people):
         x, y = SPACE + index % columns * width, HEADER + index // columns * height
         image = read_image(images[person.annotation["image_id"]])
-        for offset, picture in zip((0, PANEL + GAP), panels(image, person, schema), strict=True):
+        for offset, picture in zip((0, PANEL_WIDTH + GAP), panels(image, person, schema), strict=True):
             drawn.paste(Image.fromarray(picture), (x + offset, y + CAPTION))
         outcome = f"OKS {person.similarity:.2f}" if person.prediction is not None else "no prediction"
         pen.text(
-            (x, y + 3), f"image {person.annotation['image_id']}, person {person.annotation['id']}", TEXT, _font(13)
+            (x, y + 3), f"image {person.annotation['image_id']}, person {person.annotation['id']}", TEXT, _font(12)
         )
-        pen.text((x + PANEL + GAP, y + 3), outcome, TEXT, _font(13))
+        pen.text((x + PANEL_WIDTH + GAP, y + 3), outcome, TEXT, _font(13))
     return drawn
 
 

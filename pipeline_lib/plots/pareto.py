@@ -54,8 +54,9 @@ def draw(individuals: Sequence[Individual], champion: tuple[int, int]) -> Figure
         zorder=5, label="champion (lowest fitness)", gid="champion",
     )  # fmt: skip
     edge = front(zip(size.tolist(), loss.tolist(), strict=True))
+    ends = (edge[0][0], loss.max()), (size.max(), edge[-1][1])  # what the front dominates is above and right of it
     axes.plot(
-        *zip(*edge, strict=True), color=style.GREY, linewidth=1.4, drawstyle="steps-post", zorder=2,
+        *zip(ends[0], *edge, ends[1], strict=True), color=style.GREY, linewidth=1.4, drawstyle="steps-post", zorder=2,
         label="front: none is smaller and better", gid="front",
     )  # fmt: skip
     axes.set_xlabel("parameters (M)")

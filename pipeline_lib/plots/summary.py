@@ -140,7 +140,7 @@ def _search(run: Run) -> list[str | Table]:
 
 def _comparison(rows: Sequence[Comparison]) -> list[str | Table]:
     return [
-        "Validation loss before the first step and after equally many steps: each child with inherited weights, its twin "
+        "Validation loss at the start and at the end of equally many steps: each child with inherited weights, its twin "
         "from scratch, and the ancestor trained on (control).",
         Table(comparison.HEADER, comparison.cells(rows), left=2),
         comparison.outcome(rows),

@@ -1,0 +1,271 @@
+"""The configuration: what it accepts, how it explains what it refuses, and that schema, manual and models are equal."""
+
+import copy
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from pycocotools.cocoeval import Params
+
+from pipeline_lib import config, manual
+from pipeline_lib.config import COCO_KEYPOINTS, KeypointSchema
+from pipeline_lib.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+
+MINIMAL = {
+    "experiment": "test",
+    "dataset": {
+        "name": "own",
+        "train": {"images": "images/train", "annotations": "train.json"},
+        "val": {"images": "images/val", "annotations": "val.json"},
+    },
+    "search": {"generations": 3, "children": 4, "parents": 2},
+    "final": {"models": {"s": {}}},
+}
+
+
+def changed(**values):
+    """MINIMAL with values at paths such as search__train__epochs."""
+    raw = copy.deepcopy(MINIMAL)
+    for path, value in values.items():
+        *folders, key = path.split("__")
+        section = raw
+        for folder in folders:
+            section = section.setdefault(folder, {})
+        section[key] = value
+    return raw
+
+
+def message(raw):
+    with pytest.raises(ConfigError) as caught:
+        config.load(raw)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_papers_values_are_the_defaults():
+    loaded = config.load(MINIMAL)
+    assert (loaded.input.height, loaded.input.width) == (256, 192)
+    search = loaded.search
+    assert (search.gamma, search.target_parameters, search.ancestor_epochs) == (-0.07, 5e6, 30)
+    assert (search.train.epochs, search.train.batch, search.train.warmup_epochs, search.train.l2) == (5, 512, 0, 1e-5)
+    assert search.train.base_rate == 2.5e-4 and search.train.scale_rate
+    augmentation = search.train.augmentation  # the search's only one is the flip
+    assert (augmentation.flip, augmentation.scale_std, augmentation.rotation_probability) == (0.5, 0, 0)
+    assert search.space.max_downsamplings == 4  # Algorithm 1: sum(stride - 1) = 4
+    assert config.overall_stride(search.ancestor) == 32
+    full = config.load(changed(final__train__augmentation={})).final.train.augmentation
+    assert (full.flip, full.scale_std, full.scale_limit, full.rotation_probability) == (0.5, 0.3, 0.3, 0.6)
+    assert (full.rotation_std, full.rotation_limit, full.half_body_probability, full.half_body_joints) == (40, 80, 0, 8)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"serach": {}}, "serach: unknown key"),
+        ({"search__train__epoch": 3}, "search.train.epoch: unknown key"),
+        ({"search__space__kernel": [3]}, "search.space.kernel: unknown key"),
+        ({"search__children": "four"}, "(given: 'four')"),
+        ({"search__generations": -1}, "search.generations"),
+        ({"search__generations": 2.5}, "search.generations"),
+        ({"search__gamma": float("nan")}, "search.gamma"),
+        ({"train__precision": "float16"}, "precision"),
+        ({"seed": -1}, "seed"),
+        ({"experiment": "../up"}, "experiment"),
+        ({"device": "npu"}, "device"),
+        ({"final__models": {}}, "final.models"),
+        ({"final__models": {"a/b": {}}}, "final.models"),
+        ({"search__space__kernels": [4]}, "search.space.kernels: odd numbers in ascending order"),
+        ({"search__space__kernels": [5, 3]}, "ascending"),
+        ({"search__space__stride_limit": 24}, "search.space.stride_limit: a power of two"),
+        ({"search__space__free_stride_modules": [8]}, "free_stride_modules"),
+        ({"search__ancestor": [[1, 3, 2, 1]] * 6}, "search.ancestor"),
+        ({"search__train__warmup_epochs": 5}, "warmup_epochs (5.0) must be below epochs (5)"),
+        ({"search__train__devices": 3}, "a batch of 512 cannot be shared by 3 devices"),
+        ({"search__children": {2: 4}}, "entry for generation 1"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(change, expected):
+    assert expected in message(changed(**change))
+
+
+def test_all_problems_are_named_at_once():
+    text = message(changed(serach={}, seed=-1))
+    assert "serach" in text and "seed" in text
+
+
+def test_a_missing_key_is_named():
+    raw = changed()
+    del raw["search"]["parents"]
+    assert "search.parents: Field required" in message(raw)
+
+
+def test_sides_have_to_be_divisible():
+    assert "input: 250x192" in message(changed(input={"height": 250, "width": 192}))
+    text = message(changed(final__models={"m": {"height": 384, "width": 280}}))
+    assert "final.models.m: 384x280 is not divisible by the overall stride 32" in text
+    assert "384x288 is" in text
+    # Without evolution only the ancestor's own stride counts, with it the largest that can be reached.
+    ancestor = [[1, 3, 2, 1]] * 6 + [[1, 3, 2, 2]]
+    half = changed(search__ancestor=ancestor, search__generations=0, input={"height": 36, "width": 28})
+    assert config.load(half).input.height == 36
+    half["search"]["generations"] = 1
+    assert "stride 32" in message(half)
+
+
+def test_survivors_cannot_outnumber_the_pool():
+    assert config.load(changed(search__parents=5)).search.parents == 5  # 4 children and the ancestor
+    text = message(changed(search__parents=6))
+    assert "parents (mu = 6) is larger than the pool of generation 1: 4 children + 1 parents = 5" in text
+    assert "generation 1" in message(changed(search__children={1: 1, 2: 50}, search__parents=3))
+    assert config.load(changed(search__parents=6, search__generations=0)).search.parents == 6
+
+
+def test_children_map():
+    search = config.load(changed(search__children={1: 8, 3: 4, 10: 2})).search
+    assert [search.children_of(generation) for generation in (0, 1, 2, 3, 9, 10, 50)] == [1, 8, 8, 4, 4, 2, 2]
+    assert [search.parents_of(generation) for generation in (0, 1, 5)] == [1, 2, 2]
+
+
+def test_shared_training_is_merged():
+    raw = changed(
+        train={"batch": 32, "base_rate": 1e-3, "epochs": 7}, search__train={"epochs": 2}, final__train={"batch": 64}
+    )
+    loaded = config.load(raw)
+    assert (loaded.search.train.batch, loaded.search.train.base_rate, loaded.search.train.epochs) == (32, 1e-3, 2)
+    assert (loaded.final.train.batch, loaded.final.train.base_rate, loaded.final.train.epochs) == (64, 1e-3, 7)
+    assert config.load(changed(train={"batch": 32})).search.train.batch == 32
+    assert raw["search"]["train"] == {"epochs": 2}  # the caller's values stay as they are
+
+
+def test_the_ancestors_training_is_longer_and_else_equal():
+    search = config.load(changed(search__train={"epochs": 2, "batch": 64}, search__ancestor_epochs=9)).search
+    assert search.train_of(0).epochs == 9 and search.train_of(1).epochs == search.train_of(7).epochs == 2
+    assert search.train_of(0).model_copy(update={"epochs": 2}) == search.train
+    assert search.train_of(0).augmentation == search.train.augmentation
+
+
+def test_dataset_files(tmp_path):
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(MINIMAL["dataset"]))
+    assert config.load(changed(dataset="own.yaml"), tmp_path).dataset == config.load(MINIMAL).dataset
+    with pytest.raises(ConfigError, match=r"dataset: .*missing\.yaml cannot be read"):
+        config.load(changed(dataset="missing.yaml"), tmp_path)
+    (tmp_path / "own.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match=r"own\.yaml is not YAML"):
+        config.load(changed(dataset="own.yaml"), tmp_path)
+    (tmp_path / "own.yaml").write_text("name: own\n")
+    with pytest.raises(ConfigError, match=r"dataset\.train: Field required"):
+        config.load(changed(dataset="own.yaml"), tmp_path)
+
+
+def test_single_values_stand_for_all_modules():
+    space = config.load(changed(search__space={"max_blocks": 3, "expansion": 4})).search.space
+    assert space.max_blocks == (3,) * 7 and space.expansion == (4,) * 7
+    assert config.SearchSpace(stride_limit=64).max_downsamplings == 5
+    assert config.SearchSpace(stride_limit=2).max_downsamplings == 0
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        config.load(MINIMAL).search.parents = 3
+
+
+# Keypoints
+
+
+def test_coco_keypoints_are_cocos():
+    # The category of person_keypoints_val2017.json.
+    names = (
+        "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
+        "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
+    )
+    skeleton = [
+        [16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9], [8, 10], [9, 11],
+        [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7],
+    ]  # fmt: skip
+    assert COCO_KEYPOINTS.names == tuple(names.split())
+    assert [[a + 1, b + 1] for a, b in COCO_KEYPOINTS.indices(COCO_KEYPOINTS.skeleton)] == skeleton
+    assert COCO_KEYPOINTS.sigmas == pytest.approx(Params("keypoints").kpt_oks_sigmas)
+    assert COCO_KEYPOINTS.flip_permutation() == (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
+    assert COCO_KEYPOINTS.upper_body == COCO_KEYPOINTS.names[:11]
+    dataset = changed(dataset__keypoints="coco")
+    assert config.load(dataset).dataset.keypoints == COCO_KEYPOINTS
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"sigmas": (0.1,)}, "one sigma for each of the 3 names"),
+        ({"names": ("a", "a", "b")}, "differ"),
+        ({"skeleton": (("a", "d"),)}, "d: not among the names"),
+        ({"upper_body": ("e",)}, "e: not among the names"),
+        ({"flip_pairs": (("a", "b"), ("b", "c"))}, "one flip pair only"),
+    ],
+)
+def test_keypoints_have_to_be_consistent(change, expected):
+    values = {"names": ("a", "b", "c"), "sigmas": (0.1, 0.2, 0.3), "flip_pairs": (("a", "c"),)}
+    assert KeypointSchema(**values).flip_permutation() == (2, 1, 0)
+    assert expected in message(changed(dataset__keypoints=values | change))
+
+
+# Schema, manual and shipped configurations
+
+
+def test_schema_is_generated():
+    assert SCHEMA.read_text() == config.schema(), (
+        "run `python -m pipeline_lib.config > workflow/schemas/config.schema.yaml`"
+    )
+
+
+def test_schema_accepts_and_refuses_as_the_models_do():
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(SCHEMA.read_text()))
+    validator.validate(json.loads(json.dumps(MINIMAL)))
+    validator.validate(yaml.safe_load((ROOT / "config/config.yaml").read_text()))
+    for change in ({"serach": {}}, {"search__children": "four"}, {"search__train__epoch": 3}, {"seed": -1}):
+        assert not validator.is_valid(changed(**change))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config/datasets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_datasets_are_valid(path):
+    assert config.load(changed(dataset=str(path))).dataset.name == path.stem
+
+
+def test_manual_has_every_key():
+    text = manual.MANUAL.read_text(encoding="utf-8")
+    assert manual.renewed(text) == text, "run `python -m pipeline_lib.manual`"
+    assert [section for section in manual.SECTIONS if f"<!-- keys: {section} -->" not in text] == []
+
+    def models(model):
+        yield model
+        for field in model.model_fields.values():
+            for nested in sections_in(field.annotation):
+                yield from models(nested)
+
+    def sections_in(annotation):
+        if isinstance(annotation, type) and issubclass(annotation, config.Section):
+            return [annotation]
+        return [found for argument in getattr(annotation, "__args__", ()) for found in sections_in(argument)]
+
+    assert set(models(config.Config)) == set(manual.SECTIONS.values())
+    for model in manual.SECTIONS.values():
+        for key in model.model_fields:
+            assert f"| `{key}` | " in text
+
+
+def test_manual_says_type_and_default():
+    table = manual.table("train").splitlines()
+    assert "| `batch` | integer > 0 | `512` | Persons in a step, over all devices. |" in table
+    assert '| `keep` | `best` or `last` | `"best"` | Which epoch\'s weights are kept. |' in table
+    assert any(row.startswith("| `stochastic_depth` | number ≥ 0 and ≤ 1 or null | `null` |") for row in table)
+    assert any(
+        row.startswith("| `generations` | integer ≥ 0 | **required** |") for row in manual.table("search").splitlines()
+    )
+
+
+def test_manuals_unknown_section_is_refused():
+    with pytest.raises(ConfigError, match="no section nothing"):
+        manual.renewed("<!-- keys: nothing -->\n<!-- end -->")

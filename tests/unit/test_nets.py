@@ -189,10 +189,12 @@ def test_outputs_are_those_of_a_restated_network() -> None:
 
 
 def test_regularisation() -> None:
-    def penalty(**options: object) -> float:
-        return float(sum(small(**options).losses))
+    design = architecture(SMALL, 32, 48, 5, space=SPACE)
+    weights = {name: values + np.float32(0.1) for name, values in spec.initial_weights(design, 0).items()}
 
-    weights = spec.initial_weights(architecture(SMALL, 32, 48, 5, space=SPACE), 0)
+    def penalty(**options: object) -> float:
+        return float(sum(nets.build_architecture(design, weights=weights, **options).losses))
+
     squares = {name: float((values.astype(np.float64) ** 2).sum()) for name, values in weights.items()}
     kernels = sum(square for name, square in squares.items() if name.endswith("/kernel"))
     depthwise = sum(square for name, square in squares.items() if name.endswith("depthwise_conv/kernel"))

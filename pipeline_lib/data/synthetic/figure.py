@@ -194,10 +194,10 @@ def figure(pose: Pose, look: Look, height: float, foot: tuple[float, float]) -> 
     add("neck", "limb", ("throat", "head"), 0.06, -0.02)
     add("head", "disc", ("head",), 2 * HEAD)
     add("hair", "disc", ("hair",), 2 * HEAD)
-    add("nose", "disc", ("nose",), 0.032, 0.005)
+    add("nose", "disc", ("nose",), 0.042, 0.005)
     for side in SIDES:
-        add(f"{side}_eye", "disc", (f"{side}_eye",), 0.032, 0.005)
-        add(f"{side}_ear", "disc", (f"{side}_ear",), 0.045, 0.005)
+        add(f"{side}_eye", "disc", (f"{side}_eye",), 0.042, 0.005)
+        add(f"{side}_ear", "disc", (f"{side}_ear",), 0.055, 0.005)
         add(f"{side}_upper_arm", "limb", (f"{side}_shoulder", f"{side}_elbow"), 0.066, 0.03)
         add(f"{side}_forearm", "limb", (f"{side}_elbow", f"{side}_wrist"), 0.056, 0.035)
         add(f"{side}_hand", "limb", (f"{side}_wrist", f"{side}_hand"), 0.045, 0.034)

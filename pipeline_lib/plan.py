@@ -35,9 +35,25 @@ def load(raw: Mapping[str, Any], root: Path) -> Config:
     genotype.validate(search.ancestor, search.space, search.ancestor)
     if loaded.dataset.synthetic is None:
         _require_data(loaded)
-    elif loaded.dataset.val.detections is None:
-        raise ConfigError("dataset.val.detections: the synthetic data set has detections; say where to write them")
+    else:
+        synthetic_folder(loaded)
     return loaded
+
+
+def synthetic_folder(loaded: Config) -> str:
+    """The folder that the synthetic data set is written to; raises `ConfigError` when its paths are not as written."""
+    train, val = loaded.dataset.train, loaded.dataset.val
+    folder = Path(train.annotations).parent.parent
+    for key, path, tail in (
+        ("train.images", train.images, "images/train"),
+        ("train.annotations", train.annotations, "annotations/person_keypoints_train.json"),
+        ("val.images", val.images, "images/val"),
+        ("val.annotations", val.annotations, "annotations/person_keypoints_val.json"),
+        ("val.detections", val.detections, "annotations/person_detections_val.json"),
+    ):
+        if path is None or Path(path) != folder / tail:
+            raise ConfigError(f"dataset.{key}: the synthetic data set is written to {folder / tail}, not to {path}")
+    return str(folder)
 
 
 def _require_data(loaded: Config) -> None:

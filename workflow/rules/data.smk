@@ -22,7 +22,7 @@ if cfg.dataset.synthetic:
         params:
             settings=plan.settings(cfg.dataset.synthetic),
             seed=cfg.dataset.synthetic.seed,
-            folder="<dataset>/source",
+            folder=plan.synthetic_folder(cfg),
         message:
             "Making the synthetic data set"
         shell:

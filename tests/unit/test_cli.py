@@ -1,0 +1,146 @@
+"""What programs share: one message for a user's error, progress on the console, settings as JSON."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline_lib import cli
+from pipeline_lib.config import TrainSettings
+from pipeline_lib.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import argparse, logging, sys
+from pipeline_lib import cli
+from pipeline_lib.errors import DataError
+def main(arguments):
+    logging.getLogger("anything").info("working on %s", arguments.what)
+    print("result")
+    if arguments.what == "user":
+        raise DataError("images/1.jpg: not an image; put one there")
+    if arguments.what == "bug":
+        raise RuntimeError("a bug")
+    if arguments.what == "many":
+        for number in range(100_000):
+            print(number)
+options = argparse.ArgumentParser()
+options.add_argument("what")
+cli.run(main, options)
+"""
+
+
+def run(*arguments, console=None, **options):
+    environment = {key: value for key, value in os.environ.items() if key != cli.CONSOLE_VARIABLE}
+    environment["PYTHONPATH"] = str(ROOT)
+    if console is not None:
+        environment[cli.CONSOLE_VARIABLE] = str(console)
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], text=True, check=False, env=environment,
+        **({"capture_output": True} | options),
+    )  # fmt: skip
+
+
+def test_results_go_to_stdout_and_messages_to_stderr():
+    done = run("well")
+    assert (done.returncode, done.stdout) == (0, "result\n")
+    assert done.stderr.endswith("INFO working on well\n") and done.stderr.count("\n") == 1
+
+
+def test_a_users_error_is_one_line_and_exit_code_2():
+    done = run("user")
+    assert done.returncode == cli.USER_ERROR == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[1:] == [done.stderr.splitlines()[-1]]
+    assert done.stderr.endswith("ERROR images/1.jpg: not an image; put one there\n")
+
+
+def test_a_bug_keeps_its_traceback():
+    done = run("bug")
+    assert done.returncode == 1 and "Traceback" in done.stderr and "a bug" in done.stderr
+
+
+def test_a_closed_reader_is_no_error():
+    command = f"{sys.executable} -c '{PROGRAM}' many | head -1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout == "result\n" and "Traceback" not in done.stderr
+    assert done.returncode == 141  # as of any program that a closed pipe ends
+
+
+def test_messages_go_to_the_console_too(tmp_path):
+    log, console = tmp_path / "log", tmp_path / "console"
+    with log.open("w") as stream, console.open("w") as copy:
+        done = run(
+            "user", console=copy.fileno(), pass_fds=[copy.fileno()], capture_output=False, stderr=stream,
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    assert done.returncode == 2
+    for path in (log, console):
+        assert path.read_text().count("working on user") == 1
+        assert path.read_text().count("put one there") == 1
+
+
+def test_messages_are_not_doubled_without_a_redirection(tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        run(
+            "well",
+            console=stream.fileno(),
+            pass_fds=[stream.fileno()],
+            capture_output=False,
+            stderr=stream,
+            stdout=stream,
+        )
+    assert log.read_text().count("working on well") == 1
+
+
+def test_a_console_that_is_closed_is_left_alone():
+    assert run("well", console=77).returncode == 0
+
+
+def test_settings_are_parsed_and_errors_named():
+    assert cli.settings(TrainSettings, '{"epochs": 3, "precision": "bfloat16"}').epochs == 3
+    with pytest.raises(ConfigError, match=r"^--settings: epoch: unknown key$"):
+        cli.settings(TrainSettings, '{"epoch": 3}')
+    with pytest.raises(ConfigError, match="--settings"):
+        cli.settings(TrainSettings, "{")
+
+
+def test_every_program_explains_itself():
+    """Every option of every program has a help text, and programs start without loading TensorFlow."""
+    programs = sorted((ROOT / "scripts").glob("*.py"))
+    script = (
+        "import argparse, importlib.util, json, sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    spec = importlib.util.spec_from_file_location('program', path)\n"
+        "    module = importlib.util.module_from_spec(spec)\n"
+        "    spec.loader.exec_module(module)\n"
+        "    assert module.__doc__, path\n"
+        "    parsers = [module.parser()]\n"
+        "    while parsers:\n"
+        "        for action in (parser := parsers.pop())._actions:\n"
+        "            if isinstance(action, argparse._SubParsersAction):\n"
+        "                parsers += action.choices.values()\n"
+        "            else:\n"
+        "                assert action.help, (path, action.dest)\n"
+        "        parser.format_help()\n"
+        "    assert not {'tensorflow', 'keras', 'apache_beam', 'matplotlib'} & set(sys.modules), path\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, programs)], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_wrong_usage_is_explained_by_argparse(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["program", "--nothing"])
+    with pytest.raises(SystemExit) as caught:
+        cli.run(lambda arguments: None, argparse.ArgumentParser())
+    assert caught.value.code == 2 and "unrecognized arguments: --nothing" in capsys.readouterr().err

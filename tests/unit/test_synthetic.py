@@ -280,6 +280,8 @@ def test_the_face_is_hidden_from_behind_and_the_far_side_from_the_side() -> None
     side = _labels(_painted([person(Pose(Side(), Side(shoulder_flexion=0.9), yaw=np.pi / 2))]))
     assert [side[name][2] for name in ("right_shoulder", "right_hip", "right_knee", "right_eye")] == [2, 2, 2, 2]
     assert [side[name][2] for name in ("left_shoulder", "left_hip", "left_knee", "left_elbow")] == [1, 1, 1, 1]
+    half = _labels(_painted([person(Pose(STANDING, STANDING, yaw=1.1))]))  # the own chest is before the far shoulder
+    assert [half[name][2] for name in ("right_shoulder", "left_shoulder")] == [2, 1]
 
 
 @pytest.mark.usefixtures("perfect")

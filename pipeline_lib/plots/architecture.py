@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline_lib.nets.spec import Architecture, tensors, walk
+from pipeline_lib.nets.spec import Architecture, count_architecture, walk
 from pipeline_lib.plots import style
 
 MEGA = 1e6
@@ -109,9 +109,8 @@ def _panel(axes: Axes, rows: int, table: list[Stage], reference: Mapping[str, St
 
 
 def _counts(architecture: Architecture) -> str:
-    parameters = sum(math.prod(tensor.shape) for tensor in tensors(architecture))
-    multiply_adds = sum(layer.multiply_adds for layer in walk(architecture))
+    counted = count_architecture(architecture)
     return (
-        f"input {architecture.height}×{architecture.width}, {parameters / MEGA:.3f} M parameters, "
-        f"{multiply_adds / MEGA:.1f} M multiply-adds, overall stride {architecture.overall_stride}"
+        f"input {architecture.height}×{architecture.width}, {counted['parameters'] / MEGA:.3f} M parameters, "
+        f"{counted['multiply_adds'] / MEGA:.1f} M multiply-adds, overall stride {architecture.overall_stride}"
     )

@@ -3,20 +3,11 @@
 from typing import Any
 
 import keras
-from keras import ops
 
+from pipeline_lib.nets.normalization import normalize
 from pipeline_lib.train.loss import mean_over_persons, person_mse
 from pipeline_lib.train.metric import PersonMean
 from pipeline_lib.train.targets import heatmaps
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-def normalise(images: Any) -> Any:
-    """uint8 RGB images (..., 3) as float32: / 255, minus ImageNet's mean, / its standard deviation."""
-    pixels = ops.cast(images, "float32") / 255
-    return (pixels - ops.array(IMAGENET_MEAN, "float32")) / ops.array(IMAGENET_STD, "float32")
 
 
 class PoseModel(keras.Model):
@@ -43,7 +34,7 @@ class PoseModel(keras.Model):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Heat maps float32 (N, H', W', K) of uint8 crops (N, H, W, 3)."""
-        return self.network(normalise(inputs), training=training)
+        return self.network(normalize(inputs), training=training)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

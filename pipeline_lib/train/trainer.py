@@ -137,6 +137,8 @@ def fit(
             jit_compile=settings.jit_compile,
             steps_per_execution=_divisor(steps, settings.steps_per_execution),
         )
+        # Else the first step makes these variables, and TensorFlow traces it twice.
+        model.optimizer.build(model.trainable_variables)
 
     written = History(history, devices.name(strategy), strategy.num_replicas_in_sync)
     progress = Progress(title, settings.epochs, steps, settings.batch)

@@ -35,7 +35,7 @@ def rendered(path, config, categories=CATEGORIES, wildcards=None):
         snakemake=snakemake, categories=[SimpleNamespace(name=name) for name in categories], files=[]
     )
     strict = {"halt_level": 2, "report_level": 5}
-    return publish_parts(text, writer_name="html", settings_overrides=strict)["html_body"]
+    return publish_parts(text, writer="html", settings_overrides=strict)["html_body"]
 
 
 def words(page):

@@ -87,8 +87,7 @@ def everyone(pools: Mapping[int, Sequence[Individual]]) -> list[Individual]:
     found: dict[tuple[int, int], Individual] = {}
     for pool in pools.values():
         for one in pool:
-            if one.name not in found or one.survivor:
-                found[one.name] = one
+            found.setdefault(one.name, one)  # whoever does not survive the first selection is in no later pool
     return [found[name] for name in sorted(found)]
 
 

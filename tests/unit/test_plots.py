@@ -331,7 +331,8 @@ def test_similarity_is_pycocotools():
     assert overlays.similarity(found, truth, 5000.0, COCO_KEYPOINTS.sigmas) == 0
 
 
-def test_predictions_are_paired_one_to_one_by_similarity():
+@pytest.mark.parametrize("order", [1, -1])
+def test_predictions_are_paired_one_to_one_by_similarity(order):
     here, there = [10, 10, 2, 20, 20, 2, 30, 30, 2], [14, 10, 2, 24, 20, 2, 34, 30, 2]
     near_there = [13, 10, 1, 23, 20, 1, 33, 30, 1]  # nearer to there than to here
     far = [40, 10, 1, 50, 20, 1, 60, 30, 1]
@@ -343,7 +344,7 @@ def test_predictions_are_paired_one_to_one_by_similarity():
             annotation(5, here, iscrowd=1),
             annotation(6, [0] * 9),
         ],
-        [{"image_id": 1, "keypoints": far}, {"image_id": 1, "keypoints": near_there}],
+        [{"image_id": 1, "keypoints": far}, {"image_id": 1, "keypoints": near_there}][::order],
         PAIR.sigmas,
     )
     assert [person.annotation["id"] for person in people] == [2, 3, 4]

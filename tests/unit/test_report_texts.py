@@ -15,6 +15,21 @@ ROOT = Path(__file__).parents[2]
 TEXTS = sorted((ROOT / "workflow" / "report").glob("*.rst"))
 CATEGORIES = ("1 Summary", "2 Evolution", "3 Weight transfer", "4 Champion", "5 Final networks")
 DEMO = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+FULL = {
+    "experiment": "full",
+    "dataset": "config/datasets/coco2017.yaml",
+    "input": {"height": 96, "width": 64},
+    "train": {"batch": 32, "epochs": 9},
+    "search": {
+        "generations": 2,
+        "children": 4,
+        "parents": 3,
+        "gamma": -0.07,
+        "target_parameters": 5e5,
+        "train": {"epochs": 2},
+    },
+    "final": {"models": {"evopose_m": {"height": 128, "width": 96}}},
+}
 SMALL = {
     "experiment": "small",
     "dataset": {"name": "own"},
@@ -42,7 +57,7 @@ def words(page):
     return " ".join(re.sub(r"<[^>]+>", "", page).split())
 
 
-@pytest.mark.parametrize("config", [DEMO, SMALL], ids=["demo", "small"])
+@pytest.mark.parametrize("config", [DEMO, FULL, SMALL], ids=["demo", "full", "small"])
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 def test_texts_render(path, config):
     for wildcards in ({}, {"model": "evopose_m"}, {"gen": "001"}):
@@ -55,11 +70,11 @@ def test_texts_render(path, config):
 
 
 def test_the_story_names_the_settings_of_the_run():
-    page = words(rendered(ROOT / "workflow/report/workflow.rst", DEMO))
-    assert page.startswith("EvoPose: demo")
+    page = words(rendered(ROOT / "workflow/report/workflow.rst", FULL))
+    assert page.startswith("EvoPose: full")
     assert (
         "In each generation up to number 2, mutation made 4 children" in page
-        and "the best 2 of children and parents" in page
+        and "the best 3 of children and parents" in page
     )
     assert "T is 500,000; gamma is -0.07, so that small networks are favoured" in page
     assert "Children were trained for 2 epochs with a batch of 32." in page

@@ -101,9 +101,16 @@ def save_weights(
     """Write `tensors` (keyed `layer/variable`) and text `metadata` as one safetensors file; equal input, equal bytes."""
     from safetensors.numpy import save
 
-    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    content = save({name: np.asarray(tensors[name], order="C") for name in sorted(tensors)})
+    # safetensors writes several metadata keys in random order, so they are put into the header here.
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    if metadata:
+        header = {"__metadata__": dict(sorted(metadata.items())), **header}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(save(contiguous, dict(sorted((metadata or {}).items()))))
+        temporary.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

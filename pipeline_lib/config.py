@@ -146,7 +146,7 @@ class DatasetConfig(Section):
     train: Split
     val: Split
 
-    @field_validator("keypoints", mode="before")
+    @field_validator("keypoints", mode="before", json_schema_input_type=Literal["coco"] | KeypointSchema)
     @classmethod
     def _builtin(cls, value: Any) -> Any:
         return COCO_KEYPOINTS if value == "coco" else value
@@ -248,7 +248,7 @@ class SearchSpace(Section):
     head_layers: NonNegative = Field(3, description="Transposed convolutions of the head, each of stride 2.")
     final_kernel: Positive = Field(1, description="Kernel of the final convolution (E1 of the paper: 3).")
 
-    @field_validator("max_blocks", "expansion", mode="before")
+    @field_validator("max_blocks", "expansion", mode="before", json_schema_input_type=Positive | PerModule)
     @classmethod
     def _every_module(cls, value: Any) -> Any:
         return (value,) * MODULES if isinstance(value, int) else value

@@ -95,12 +95,13 @@ def settings(section: BaseModel) -> str:
     return section.model_dump_json(exclude_defaults=True)
 
 
-def device(loaded: Config, default_resources: Any) -> str:
+def device(loaded: Config, default_resources: Mapping[str, Any] | None) -> str:
     """The device to train on: the configuration's, unless that is `auto` and the profile names one."""
     if loaded.device != "auto":
         return loaded.device
-    parsed = getattr(default_resources, "parsed", None) or {}
-    named = str(parsed.get("device", "auto"))
+    # Snakemake keeps a string resource as the text of a Python expression.
+    resource = dict(default_resources or {}).get("device")
+    named = "auto" if resource is None else str(getattr(resource, "raw", resource)).strip("'\"")
     if named not in ("auto", "cpu", "gpu", "tpu"):
         raise ConfigError(f"default resource device of the profile: {named!r} is none of auto, cpu, gpu, tpu")
     return named

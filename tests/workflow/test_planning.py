@@ -1,0 +1,99 @@
+"""What Snakemake plans and refuses, without running a job."""
+
+import copy
+import re
+
+import pytest
+
+from tests.workflow.conftest import TINY, Workplace
+
+
+def jobs(text: str) -> dict[str, int]:
+    """Jobs of each rule in the statistics of a dry run."""
+    return {name: int(number) for name, number in re.findall(r"^(\w+) +(\d+)$", text, flags=re.MULTILINE)}
+
+
+def test_a_dry_run_plans_every_step(workplace: Workplace) -> None:
+    done = workplace.snakemake("-n")
+    assert done.returncode == 0, done.stderr
+    planned = jobs(done.stdout + done.stderr)
+    # Ancestor, 2 children, their 2 twins and the control.
+    assert planned["train_child"] == 6
+    assert planned["transfer"] == planned["score"] - 1 == 2
+    assert planned["mutate"] == planned["select"] == planned["select_ancestor"] == planned["train_model"] == 1
+    assert planned["convert"] == 3
+    assert planned["predict"] == 2
+    assert planned["evaluate"] == 3
+
+
+def test_two_hundred_generations_are_planned(workplace: Workplace) -> None:
+    config = copy.deepcopy(TINY)
+    config["search"] |= {"generations": 200, "children": 1, "parents": 1}
+    workplace.configure(config)
+    done = workplace.snakemake("-n", "--quiet", "rules")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert jobs(done.stdout + done.stderr)["mutate"] == 200
+    # One deep target, reached by recursion through all generations.
+    deep = workplace.snakemake("results/tiny/search/gen_200/parents.json", "-n", "--quiet", "rules")
+    assert deep.returncode == 0, deep.stderr[-2000:]
+    assert jobs(deep.stdout + deep.stderr)["select"] == 200
+
+
+def test_without_transfer_every_child_starts_from_scratch(workplace: Workplace) -> None:
+    config = copy.deepcopy(TINY)
+    config["search"] |= {"transfer": False, "compare_scratch": False}
+    workplace.configure(config)
+    done = workplace.snakemake("-n")
+    planned = jobs(done.stdout + done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert planned["initialise"] == 3
+    assert "transfer" not in planned
+
+
+@pytest.mark.parametrize("graph", ["dag", "rulegraph", "filegraph"])
+def test_graphs_on_stdout_are_dot_alone(workplace: Workplace, graph: str) -> None:
+    done = workplace.snakemake(f"--{graph}")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"digraph snakemake_dag \{.*\}\s*", done.stdout, flags=re.DOTALL)
+    assert "train_child" in done.stdout
+
+
+def test_the_tpu_profile_plans_without_a_tpu_but_does_not_run(workplace: Workplace) -> None:
+    assert workplace.snakemake("-n", profile="tpu").returncode == 0
+    done = workplace.snakemake(profile="tpu")
+    assert done.returncode != 0
+    assert "no TPU here" in done.stderr
+    assert "device=cpu" in done.stderr
+    assert not (workplace.folder / "results").exists(), "a job ran"
+
+
+def test_the_tpu_profile_stays_with_the_tpu_when_other_keys_are_given(workplace: Workplace) -> None:
+    done = workplace.snakemake("--config", "seed=4", profile="tpu")
+    assert done.returncode != 0
+    assert "no TPU here" in done.stderr
+
+
+BAD = {
+    "unknown key": ({"searching": 1}, "searching: unknown key"),
+    "unknown nested key": ({"search": {"mu": 3}}, "search.mu: unknown key"),
+    "wrong type": ({"search": {"generations": "many"}}, "search.generations"),
+    "sides": ({"input": {"height": 33, "width": 32}}, "33x32 is not divisible by the overall stride 8"),
+    "mu": ({"search": {"parents": 9}}, "larger than the pool of generation 1"),
+    "genotype": ({"search": {"ancestor": [[9, 3, 1, 1]] + TINY["search"]["ancestor"][1:]}}, "module 1 has 9 blocks"),
+    "dataset file": ({"dataset": "config/datasets/nothing.yaml"}, "nothing.yaml cannot be read"),
+    "data": ({"dataset": "config/datasets/coco2017.yaml"}, "data set 'coco2017': no such file or folder"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_configuration_is_one_message_before_any_job(workplace: Workplace, name: str) -> None:
+    change, message = BAD[name]
+    config = copy.deepcopy(TINY)
+    for key, value in change.items():
+        config[key] = config[key] | value if isinstance(value, dict) else value
+    workplace.configure(config)
+    done = workplace.snakemake()
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (workplace.folder / "results").exists(), "a job ran"

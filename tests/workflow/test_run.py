@@ -1,0 +1,116 @@
+"""The tiny experiment from synthetic images to the summary, and what a second run does."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline_lib.nets import files
+from pipeline_lib.search.fitness import fitness
+from tests.workflow.conftest import TINY, Workplace
+from tests.workflow.test_planning import jobs
+
+pytestmark = pytest.mark.slow
+
+SEARCH = Path("results/tiny/search")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_everything_is_there(finished: Workplace) -> None:
+    for name in (
+        "results/data/tiny/images/train/manifest.json",
+        "results/tiny/search/gen_001/comparison.csv",
+        "results/tiny/champion.json",
+        "results/tiny/models/big/metrics_ground_truth.json",
+        "results/tiny/models/big/metrics_detections.json",
+        "results/tiny/mean_pose/metrics_ground_truth.json",
+        "results/tiny/figures/overlays_big.png",
+        "results/tiny/figures/fitness.svg",
+        "results/tiny/summary.md",
+        "logs/tiny/search/gen_001/child_00/train.log",
+        "benchmarks/tiny/search/gen_001/child_00/train.tsv",
+    ):
+        assert (finished.folder / name).stat().st_size > 0, name
+
+
+def test_the_survivors_are_the_fittest_of_children_and_parents(finished: Workplace) -> None:
+    folder = finished.folder / SEARCH
+    population = rows(folder / "gen_001" / "population.csv")
+    assert {(row["generation"], row["child"]) for row in population} == {("0", "0"), ("1", "0"), ("1", "1")}
+    scores = {
+        (row["generation"], row["child"]): json.loads(
+            (folder / f"gen_00{row['generation']}" / f"child_0{row['child']}" / "score.json").read_text()
+        )
+        for row in population
+    }
+    values = {key: fitness(one["loss"], one["parameters"], 5e6, -0.07) for key, one in scores.items()}
+    assert [(row["generation"], row["child"]) for row in population] == sorted(values, key=values.__getitem__)
+    parents = json.loads((folder / "gen_001" / "parents.json").read_text())["parents"]
+    for parent, row in zip(parents, population[:2], strict=True):
+        assert parent["fitness"] == pytest.approx(values[row["generation"], row["child"]])
+        born = folder / f"gen_00{row['generation']}" / f"child_0{row['child']}" / "weights.safetensors"
+        copied = folder / "gen_001" / "parents" / f"{parent['rank']}.safetensors"
+        assert copied.read_bytes() == born.read_bytes()
+    champion, _ = files.load(finished.folder / "results/tiny/champion.safetensors")
+    assert [list(row) for row in champion.genotype] == parents[0]["genotype"]
+
+
+def test_twins_and_control_are_trained_for_the_same_steps(finished: Workplace) -> None:
+    folder = finished.folder / SEARCH / "gen_001"
+    histories = {name: rows(folder / name / "history.csv") for name in ("child_00", "scratch_00", "control")}
+    assert len({history[-1]["step"] for history in histories.values()}) == 1
+    ancestor = rows(finished.folder / SEARCH / "gen_000" / "child_00" / "history.csv")
+    best = min(float(row["val_loss"]) for row in ancestor[1:])
+    assert float(histories["control"][0]["val_loss"]) == pytest.approx(best, rel=1e-5)
+    scratch, _ = files.load(folder / "scratch_00" / "initial.safetensors")
+    child, _ = files.load(folder / "child_00" / "initial.safetensors")
+    assert scratch == child
+
+
+def test_a_second_run_has_nothing_to_do(finished: Workplace) -> None:
+    done = finished.snakemake()
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_raising_generations_trains_nothing_again(finished: Workplace, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.folder, copy, symlinks=True)
+    place = Workplace.__new__(Workplace)
+    place.folder = copy
+    config = yaml.safe_load((copy / "tiny.yaml").read_text())
+    config["search"]["generations"] = 2
+    config["report"] = {"overlays": 3}
+    place.configure(config)
+    done = place.snakemake("-n")
+    assert done.returncode == 0, done.stderr
+    planned = jobs(done.stdout + done.stderr)
+    assert planned["train_child"] == planned["transfer"] == TINY["search"]["children"]
+    assert "synthesize" not in planned
+    assert "convert" not in planned
+    assert "ancestor" not in planned
+
+
+def test_the_report_is_made_offline(finished: Workplace) -> None:
+    done = finished.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stderr
+    report = (finished.folder / "report.html").read_text()
+    for text in ("2 Evolution", "3 Weight transfer", "5 Final networks", "overlays_big.png"):
+        assert text in report, text
+
+
+def test_the_same_seed_gives_the_same_bytes(finished: Workplace, workplace: Workplace) -> None:
+    done = workplace.snakemake("results/tiny/search/gen_001/parents.json", "--config", "device=cpu", profile="tpu")
+    assert done.returncode == 0, done.stderr[-6000:]
+    for name in (
+        *("gen_001/children.json", "gen_001/genotypes.csv", "gen_001/parents.json"),
+        *("gen_000/child_00/weights.safetensors", "gen_001/child_01/weights.safetensors"),
+    ):
+        assert (workplace.folder / SEARCH / name).read_bytes() == (finished.folder / SEARCH / name).read_bytes(), name

@@ -13,13 +13,13 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from pipeline_lib.errors import ArtifactError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from pipeline_lib import cli
 
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
-    from pipeline_lib.search import genotype, population
+    from pipeline_lib.search import population
 
-    children = population.first_generation(genotype.key(json.loads(arguments.genotype)), arguments.seed)
+    children = population.first_generation(json.loads(arguments.genotype), arguments.seed)
     artifacts.write_csv(arguments.genotypes, population.genotype_rows(children), population.GENOTYPE_COLUMNS)
     population.write(arguments.children, children)
 

@@ -19,8 +19,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     settings = cli.settings(ModelConfig, arguments.settings)
     champion, weights = files.load(arguments.champion)
-    phi, *compound = coefficients(settings.height, settings.width, champion.height, champion.width)
-    scale = settings.coefficients or tuple(compound)
+    phi, depth, width = coefficients(settings.height, settings.width, champion.height, champion.width)
+    scale = settings.coefficients or (depth, width)
     scaled = dataclasses.replace(champion, height=settings.height, width=settings.width, scale=scale)
     if settings.initial == "champion":
         initial, _ = inherit(champion, weights, scaled, arguments.seed)

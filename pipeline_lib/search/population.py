@@ -16,7 +16,7 @@ from pipeline_lib.config import Genotype, NonNegative, Positive, Section, explai
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.search.breed import Fallback, Offspring
 from pipeline_lib.search.fitness import fitness
-from pipeline_lib.search.genotype import encode, key
+from pipeline_lib.search.genotype import Nesting, encode, key
 from pipeline_lib.search.selection import select
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -113,9 +113,9 @@ def child_seed(seed: int, generation: int, child: int) -> int:
     return int(np.random.SeedSequence([seed, generation, child]).generate_state(1)[0])
 
 
-def first_generation(genotype: Genotype, seed: int) -> Children:
+def first_generation(genotype: Nesting, seed: int) -> Children:
     """Generation 0: the ancestor as the one child."""
-    return Children(generation=0, children=(Child(index=0, genotype=genotype, seed=child_seed(seed, 0, 0)),))
+    return Children(generation=0, children=(Child(index=0, genotype=key(genotype), seed=child_seed(seed, 0, 0)),))
 
 
 def next_generation(parents: Parents, offspring: Sequence[Offspring], seed: int) -> Children:

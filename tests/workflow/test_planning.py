@@ -79,7 +79,7 @@ BAD = {
     "wrong type": ({"search": {"generations": "many"}}, "search.generations"),
     "sides": ({"input": {"height": 33, "width": 32}}, "33x32 is not divisible by the overall stride 8"),
     "mu": ({"search": {"parents": 9}}, "larger than the pool of generation 1"),
-    "genotype": ({"search": {"ancestor": [[9, 3, 1, 1]] + TINY["search"]["ancestor"][1:]}}, "module 1 has 9 blocks"),
+    "genotype": ({"search": {"ancestor": [[9, 3, 1, 1], *TINY["search"]["ancestor"][1:]]}}, "module 1 has 9 blocks"),
     "dataset file": ({"dataset": "config/datasets/nothing.yaml"}, "nothing.yaml cannot be read"),
     "data": ({"dataset": "config/datasets/coco2017.yaml"}, "data set 'coco2017': no such file or folder"),
 }

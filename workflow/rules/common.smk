@@ -139,4 +139,8 @@ def get_box_manifest(wildcards):
 
 def get_metrics(wildcards):
     """The metrics of every final network on every kind of boxes."""
-    return expand("<results>/models/{model}/metrics_{boxes}.json", model=cfg.final.models, boxes=plan.boxes(cfg))
+    return expand(
+        "<results>/models/{model}/metrics_{boxes}.json",
+        model=cfg.final.models,
+        boxes=plan.boxes(cfg),
+    )

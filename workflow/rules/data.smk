@@ -22,7 +22,7 @@ if cfg.dataset.synthetic:
         params:
             settings=plan.settings(cfg.dataset.synthetic),
             seed=cfg.dataset.synthetic.seed,
-            folder=plan.synthetic_folder(cfg),
+            folder=lambda wildcards, output: str(Path(output.train).parent.parent),
         message:
             "Making the synthetic data set"
         shell:

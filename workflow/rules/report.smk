@@ -2,8 +2,6 @@
 
 
 rule figure_fitness:
-    message:
-        "Drawing the fitness of the generations"
     input:
         populations=get_generations(),
     output:
@@ -15,9 +13,11 @@ rule figure_fitness:
         ),
     log:
         "<logs>/figures/fitness.log",
+    localrule: True
     conda:
         "../../envs/evopose.yaml"
-    localrule: True
+    message:
+        "Drawing the fitness of the generations"
     shell:
         "exec python scripts/plot.py fitness"
         " --populations {input.populations:q}"
@@ -26,8 +26,6 @@ rule figure_fitness:
 
 
 rule figure_pareto:
-    message:
-        "Drawing loss over parameters of all networks"
     input:
         populations=get_generations(),
         champion="<results>/champion.json",
@@ -40,9 +38,11 @@ rule figure_pareto:
         ),
     log:
         "<logs>/figures/pareto.log",
+    localrule: True
     conda:
         "../../envs/evopose.yaml"
-    localrule: True
+    message:
+        "Drawing loss over parameters of all networks"
     shell:
         "exec python scripts/plot.py pareto"
         " --populations {input.populations:q}"
@@ -52,8 +52,6 @@ rule figure_pareto:
 
 
 rule figure_generation:
-    message:
-        "Drawing the training curves of generation {wildcards.gen}"
     input:
         histories=get_children("history.csv"),
     output:
@@ -65,9 +63,11 @@ rule figure_generation:
         ),
     log:
         "<logs>/figures/training_gen_{gen}.log",
+    localrule: True
     conda:
         "../../envs/evopose.yaml"
-    localrule: True
+    message:
+        "Drawing the training curves of generation {wildcards.gen}"
     shell:
         "exec python scripts/plot.py curves"
         " --histories {input.histories:q}"
@@ -77,8 +77,6 @@ rule figure_generation:
 
 
 rule figure_comparison:
-    message:
-        "Drawing what weight transfer is worth"
     input:
         table="<search>/gen_001/comparison.csv",
     output:
@@ -96,9 +94,11 @@ rule figure_comparison:
         ),
     log:
         "<logs>/figures/comparison.log",
+    localrule: True
     conda:
         "../../envs/evopose.yaml"
-    localrule: True
+    message:
+        "Drawing what weight transfer is worth"
     shell:
         "cp {input.table:q} {output.table:q} &&"
         " exec python scripts/plot.py comparison"
@@ -108,8 +108,6 @@ rule figure_comparison:
 
 
 rule figure_architecture:
-    message:
-        "Drawing the champion beside its ancestor"
     input:
         ancestor="<search>/gen_000/parents/0.safetensors",
         champion="<results>/champion.safetensors",
@@ -122,9 +120,11 @@ rule figure_architecture:
         ),
     log:
         "<logs>/figures/architecture.log",
+    localrule: True
     conda:
         "../../envs/evopose.yaml"
-    localrule: True
+    message:
+        "Drawing the champion beside its ancestor"
     shell:
         "exec python scripts/plot.py architecture"
         " --weights {input.ancestor:q} {input.champion:q}"
@@ -134,8 +134,6 @@ rule figure_architecture:
 
 
 rule figure_model:
-    message:
-        "Drawing the training curves of {wildcards.model}"
     input:
         history="<results>/models/{model}/history.csv",
     output:
@@ -147,9 +145,11 @@ rule figure_model:
         ),
     log:
         "<logs>/figures/training_{model}.log",
+    localrule: True
     conda:
         "../../envs/evopose.yaml"
-    localrule: True
+    message:
+        "Drawing the training curves of {wildcards.model}"
     shell:
         "exec python scripts/plot.py curves"
         " --histories {input.history:q}"
@@ -159,8 +159,6 @@ rule figure_model:
 
 
 rule figure_overlays:
-    message:
-        "Drawing predictions of {wildcards.model} on images"
     input:
         annotations=cfg.dataset.val.annotations,
         predictions="<results>/models/{model}/predictions_ground_truth.json",
@@ -173,13 +171,15 @@ rule figure_overlays:
         ),
     log:
         "<logs>/figures/overlays_{model}.log",
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
     params:
         images=cfg.dataset.val.images,
         keypoints=plan.settings(cfg.dataset.keypoints),
         number=cfg.report.overlays,
-    conda:
-        "../../envs/evopose.yaml"
-    localrule: True
+    message:
+        "Drawing predictions of {wildcards.model} on images"
     shell:
         "exec python scripts/plot.py overlays"
         " --annotations {input.annotations:q}"
@@ -193,8 +193,6 @@ rule figure_overlays:
 
 
 rule figure_metrics:
-    message:
-        "Drawing the metrics"
     input:
         metrics=get_metrics,
         baseline="<results>/mean_pose/metrics_ground_truth.json",
@@ -207,9 +205,11 @@ rule figure_metrics:
         ),
     log:
         "<logs>/figures/metrics.log",
+    localrule: True
     conda:
         "../../envs/evopose.yaml"
-    localrule: True
+    message:
+        "Drawing the metrics"
     shell:
         "exec python scripts/plot.py metrics"
         " --metrics {input.metrics:q}"
@@ -219,8 +219,6 @@ rule figure_metrics:
 
 
 rule summary:
-    message:
-        "Summing up"
     input:
         populations=get_generations(),
         champion="<results>/champion.json",
@@ -238,11 +236,13 @@ rule summary:
         ),
     log:
         "<logs>/summary.log",
-    params:
-        experiment=cfg.experiment,
+    localrule: True
     conda:
         "../../envs/evopose.yaml"
-    localrule: True
+    params:
+        experiment=cfg.experiment,
+    message:
+        "Summing up"
     shell:
         "exec python scripts/summary.py"
         " --experiment {params.experiment:q}"

@@ -65,7 +65,7 @@ report: install ## make the demo's HTML report, results/demo/report.html
 	$(SNAKEMAKE) --report $(RESULTS)/report.html $(ARGS)
 
 test: install ## pass the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: install ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

@@ -13,7 +13,8 @@ from pipeline_lib.search.fitness import fitness
 from tests.workflow.conftest import TINY, Workplace
 from tests.workflow.test_planning import jobs
 
-pytestmark = pytest.mark.slow
+# One worker runs the experiment that all tests here look at.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("run")]
 
 SEARCH = Path("results/tiny/search")
 

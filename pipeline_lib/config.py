@@ -216,6 +216,8 @@ class TrainSettings(Section):
     def _consistent(self) -> Self:
         if self.batch % self.devices:
             raise ValueError(f"a batch of {self.batch} cannot be shared by {self.devices} devices: not divisible")
+        if self.jit_compile and self.deterministic:
+            raise ValueError("jit_compile: Keras does not use XLA with deterministic ops; set deterministic: false")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})")
         return self

@@ -314,6 +314,7 @@ def dataset(
         .map(one_record, num_parallel_calls=threads)
         .batch(batch, drop_remainder=True)
         .prefetch(2)
+        .apply(tf.data.experimental.assert_cardinality(count // batch * max(0, epochs - initial_epoch)))
         .with_options(options)
     )
 

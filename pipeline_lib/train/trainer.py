@@ -158,6 +158,7 @@ def fit(
             epochs=settings.epochs,
             steps_per_epoch=steps,
             callbacks=[progress, epochs],
+            shuffle=False,  # the data set is in its order already
             verbose=0,
         )
     return epochs.kept()

@@ -1,0 +1,325 @@
+"""Targets, loss, schedule and whole trainings on a handful of pictures."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from pipeline_lib import devices
+from pipeline_lib.config import COCO_KEYPOINTS, FLIP_ONLY, ConversionSettings, TrainSettings
+from pipeline_lib.data import convert, records
+from pipeline_lib.errors import ConfigError, DataError
+from pipeline_lib.nets import build_architecture, files
+from pipeline_lib.nets.spec import Architecture, initial_weights, tensors
+from pipeline_lib.train import trainer
+from pipeline_lib.train.loss import keypoint_mse
+from pipeline_lib.train.schedule import warmup_cosine
+from pipeline_lib.train.targets import heatmaps
+
+PERSONS = 11
+TINY = Architecture(
+    genotype=[[1, 3, 1, 1], [1, 3, 1, 2], [1, 3, 1, 2], [1, 3, 1, 1], [1, 3, 1, 1], [1, 3, 1, 1], [1, 3, 1, 1]],
+    height=32,
+    width=32,
+    expansion=(1,) * 7,
+    stem=8,
+    head=8,
+    head_layers=1,
+)
+SETTINGS = TrainSettings(epochs=2, batch=4, l2=0.01, batch_norm_momentum=0.9, base_rate=0.01, evaluate_initial=True)
+
+
+def restated_heatmaps(keypoints: np.ndarray, size: tuple, output: tuple, sigma: float) -> np.ndarray:
+    maps = np.zeros((*keypoints.shape[:1], *output, keypoints.shape[1]))
+    for n, person in enumerate(keypoints):
+        for k, (x, y, _) in enumerate(person):
+            column, row = np.floor(x / size[1] * output[1] + 0.5), np.floor(y / size[0] * output[0] + 0.5)
+            for i in range(output[0]):
+                for j in range(output[1]):
+                    maps[n, i, j, k] = 255 * np.exp(-((i - row) ** 2 + (j - column) ** 2) / (2 * sigma**2))
+    return maps
+
+
+def test_heatmaps() -> None:
+    keypoints = np.array(
+        [[[10.0, 20.0, 2], [0, 0, 0], [-3, 70, 1]], [[31.9, 63.9, 1], [17.3, 40.2, 0], [5, 5, 2]]], "f4"
+    )
+    drawn = keras.ops.convert_to_numpy(heatmaps(keypoints, (64, 32), (16, 8), 1.3))
+    assert drawn.shape == (2, 16, 8, 3)
+    np.testing.assert_allclose(drawn, restated_heatmaps(keypoints, (64, 32), (16, 8), 1.3), atol=1e-3)
+    assert drawn[0, 5, 3, 0] == 255  # 10/32*8 + .5 = 3.0; 20/64*16 + .5 = 5.5
+    assert drawn[0, 0, 0, 1] == 255, "drawn whatever v is"
+
+
+def test_loss_keeps_masked_keypoints_and_drops_padding() -> None:
+    rng = np.random.default_rng(0)
+    true, predicted = rng.normal(size=(2, 3, 4, 5, 6)).astype("f4")
+    visible = np.array([[2, 1, 0, 0, 1, 2], [0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1]], "f4")
+    errors = ((true - predicted) ** 2 * (visible > 0)[:, None, None, :]).reshape(3, -1).sum(1) / (4 * 5 * 6)
+    assert float(keypoint_mse(true, predicted, visible)) == pytest.approx(errors.mean(), rel=1e-5)
+    weights = np.array([1, 1, 0], "f4")
+    assert float(keypoint_mse(true, predicted, visible, weights)) == pytest.approx(errors[:2].mean(), rel=1e-5)
+
+
+def test_schedule() -> None:
+    rate = warmup_cosine(2.5e-4, 512, 10, 100, 2)
+    top = 2.5e-4 * 512 / 32
+    assert float(rate(0)) == pytest.approx(2.5e-4)
+    assert float(rate(100)) == pytest.approx((2.5e-4 + top) / 2)
+    assert float(rate(200)) == pytest.approx(top)
+    assert float(rate(600)) == pytest.approx(top / 2, rel=1e-4)
+    assert float(rate(1000)) == pytest.approx(0, abs=1e-9)
+    assert float(warmup_cosine(1e-3, 64, 5, 10, 0)(0)) == pytest.approx(2e-3)
+    assert float(warmup_cosine(1e-3, 64, 5, 10, 0, scale_rate=False)(0)) == pytest.approx(1e-3)
+    assert float(warmup_cosine(1e-3, 64, 5, 10, 0)(25)) == pytest.approx(1e-3, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven persons, one a picture; one of them unlabelled, some keypoints invisible, one picture grey."""
+    folder = tmp_path_factory.mktemp("records")
+    rng = np.random.default_rng(5)
+    images, annotations = [], []
+    for number in range(1, PERSONS + 1):
+        picture = rng.integers(0, 256, (40, 48) if number == 2 else (40, 48, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.jpg"), cv2.GaussianBlur(picture, (5, 5), 0))
+        images.append({"id": number, "file_name": f"{number}.jpg", "height": 40, "width": 48})
+        points = np.column_stack([rng.uniform(5, 45, 17), rng.uniform(2, 38, 17), rng.integers(0, 3, 17)])
+        if number == 4:
+            points[:] = 0
+        points[points[:, 2] == 0] = 0
+        annotations.append(
+            {
+                "id": number,
+                "image_id": number,
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": 900.0,
+                "bbox": [4.0, 1.0, 40.0, 38.0],
+                "num_keypoints": int((points[:, 2] > 0).sum()),
+                "keypoints": points.ravel().tolist(),
+            }
+        )
+    from pipeline_lib import artifacts
+
+    categories = [{"id": 1, "name": "person", "keypoints": list(COCO_KEYPOINTS.names), "skeleton": []}]
+    source = {"images": images, "annotations": annotations, "categories": categories}
+    artifacts.write_json(folder / "annotations.json", source)
+    convert.convert(
+        folder / "val" / "manifest.json",
+        annotations=folder / "annotations.json",
+        images=folder,
+        split="val",
+        purpose="ground_truth",
+        schema=COCO_KEYPOINTS,
+        settings=ConversionSettings(shard_size=4),
+    )
+    return folder / "val" / "manifest.json"
+
+
+@pytest.fixture(scope="module")
+def initial(manifest: Path) -> Path:
+    path = manifest.parent / "initial.safetensors"
+    files.save(path, TINY, initial_weights(TINY, 1))
+    return path
+
+
+def run(manifest: Path, initial: Path, folder: Path, **changes: object) -> tuple[dict, list[dict[str, str]]]:
+    seed = changes.pop("seed", 3)
+    trainer.train(
+        initial=initial,
+        train_manifest=manifest,
+        val_manifest=manifest,
+        weights=folder / "weights.safetensors",
+        history=folder / "history.csv",
+        settings=TrainSettings(**{**dict(SETTINGS), **changes}),
+        seed=seed,
+        device="cpu",
+    )
+    with (folder / "history.csv").open(newline="") as stream:
+        return files.load(folder / "weights.safetensors")[1], list(csv.DictReader(stream))
+
+
+def restated_validation(manifest: Path, weights: dict, sigma: float) -> float:
+    """The mean loss of all persons in NumPy, one person at a time, by a network of its own."""
+    network = build_architecture(TINY, weights=weights)
+    losses = []
+    data = records.dataset(records.read_manifest(manifest), height=32, width=32, batch=1)
+    for images, keypoints, weight in data.as_numpy_iterator():
+        assert weight == 1
+        pixels = (images / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+        predicted = keras.ops.convert_to_numpy(network(pixels.astype("f4"), training=False))
+        target = restated_heatmaps(keypoints, (32, 32), predicted.shape[1:3], sigma)
+        losses.append((((predicted - target) ** 2) * (keypoints[:, :, 2] > 0)[:, None, None, :]).mean())
+    assert len(losses) == PERSONS
+    return float(np.mean(losses))
+
+
+def test_history_and_losses(manifest: Path, initial: Path, tmp_path: Path) -> None:
+    weights, history = run(manifest, initial, tmp_path, keep="last")
+    assert [row["epoch"] for row in history] == ["0", "1", "2"]
+    assert [row["step"] for row in history] == ["0", "2", "4"]  # 11 persons, batches of 4
+    sigma = 2.0 * TINY.output_size[0] / 64
+    assert float(history[0]["val_loss"]) == pytest.approx(
+        restated_validation(manifest, files.load(initial)[1], sigma), rel=1e-4
+    )
+    assert float(history[-1]["val_loss"]) == pytest.approx(restated_validation(manifest, weights, sigma), rel=1e-4)
+    kernels = [t.name for t in tensors(TINY) if t.kind in ("conv", "depthwise", "tconv")]
+    penalty = [
+        0.01 * sum(float((w[k].astype("f8") ** 2).sum()) for k in kernels) for w in (files.load(initial)[1], weights)
+    ]
+    for row in history[1:]:
+        measured = float(row["loss"]) - float(row["data_loss"])
+        assert min(penalty) * 0.9 < measured < max(penalty) * 1.1, "L2 is in the training loss, once"
+    assert float(history[-1]["learning_rate"]) < 0.01
+    assert all(row["device"] and row["devices"] == "1" for row in history)
+
+
+def test_the_best_epoch_is_kept_and_the_start_is_none(manifest: Path, initial: Path, tmp_path: Path) -> None:
+    weights, history = run(manifest, initial, tmp_path, base_rate=3.0, scale_rate=False, epochs=3)
+    losses = [float(row["val_loss"]) for row in history]
+    assert losses[0] < min(losses[1:]), "the rate is meant to be ruinous"
+    sigma = 2.0 * TINY.output_size[0] / 64
+    assert restated_validation(manifest, weights, sigma) == pytest.approx(min(losses[1:]), rel=1e-3)
+
+
+def test_two_devices_measure_what_one_does(manifest: Path, initial: Path, tmp_path: Path) -> None:
+    program = f"""
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pipeline_lib import devices
+from pipeline_lib.config import TrainSettings
+from pipeline_lib.data import records
+from pipeline_lib.nets import build_architecture, files
+from pipeline_lib.train import trainer
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+architecture, weights = files.load({str(initial)!r})
+with strategy.scope():
+    network = build_architecture(architecture, weights=weights, l2=0.01)
+data = records.read_manifest({str(manifest)!r})
+settings = TrainSettings(epochs=1, batch=4, evaluate_initial=True, devices=2)
+trainer.fit(network, data, data, settings, 3, {str(tmp_path / "two.csv")!r}, strategy)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with (tmp_path / "two.csv").open(newline="") as stream:
+        measured = float(next(csv.DictReader(stream))["val_loss"])
+    sigma = 2.0 * TINY.output_size[0] / 64
+    assert measured == pytest.approx(restated_validation(manifest, files.load(initial)[1], sigma), rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_bytes(manifest: Path, initial: Path, tmp_path: Path) -> None:
+    written = []
+    for name, seed in (("one", "3"), ("two", "3"), ("three", "4")):
+        command = [sys.executable, "scripts/train.py", "--initial", initial, "--train-manifest", manifest]
+        command += [
+            "--val-manifest",
+            manifest,
+            "--settings",
+            SETTINGS.model_dump_json(),
+            "--seed",
+            seed,
+            "--device",
+            "cpu",
+        ]
+        command += ["--weights", tmp_path / f"{name}.safetensors", "--history", tmp_path / f"{name}.csv"]
+        environment = os.environ | {"PYTHONPATH": "."}
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        written.append((tmp_path / f"{name}.safetensors").read_bytes())
+    assert written[0] == written[1]
+    assert written[0] != written[2]
+
+
+def train_program(manifest: Path, initial: Path, folder: Path, name: str, seed: int, settings: TrainSettings) -> str:
+    """Train in a process of its own; returns its messages."""
+    command = [sys.executable, "scripts/train.py", "--initial", initial, "--train-manifest", manifest]
+    command += ["--val-manifest", manifest, "--settings", settings.model_dump_json(), "--seed", seed, "--device", "cpu"]
+    command += ["--weights", folder / f"{name}.safetensors", "--history", folder / f"{name}.csv"]
+    environment = os.environ | {"PYTHONPATH": "."}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def test_the_same_seed_gives_the_same_bytes(manifest: Path, initial: Path, tmp_path: Path) -> None:
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        train_program(manifest, initial, tmp_path, name, seed, SETTINGS)
+    written = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("one", "two", "three")]
+    assert written[0] == written[1]
+    assert written[0] != written[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change", [{"jit_compile": True, "deterministic": False}, {"precision": "bfloat16"}], ids=["xla", "bfloat16"]
+)
+def test_xla_and_bfloat16(manifest: Path, initial: Path, tmp_path: Path, change: dict) -> None:
+    short = {**dict(SETTINGS), "epochs": 1}
+    messages = train_program(manifest, initial, tmp_path, "changed", 3, TrainSettings(**{**short, **change}))
+    train_program(manifest, initial, tmp_path, "plain", 3, TrainSettings(**short))
+    assert "Proceeding with `jit_compile=False`" not in messages
+    losses = []
+    for name in ("changed", "plain"):
+        with (tmp_path / f"{name}.csv").open(newline="") as stream:
+            losses.append(float(list(csv.DictReader(stream))[-1]["data_loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    weights = files.load(tmp_path / "changed.safetensors")[1]
+    assert all(array.dtype == np.float32 for array in weights.values())
+
+
+def test_xla_with_deterministic_ops_is_refused() -> None:
+    with pytest.raises(ValueError, match="deterministic: false"):
+        TrainSettings(jit_compile=True)
+
+
+def test_what_cannot_be_trained_is_refused(manifest: Path, initial: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="11 persons are fewer than a batch of 12"):
+        run(manifest, initial, tmp_path, batch=12)
+    with pytest.raises(Exception, match="no GPU here"):
+        devices.check("gpu")
+
+
+def test_order_and_augmentation_are_addressed(manifest: Path) -> None:
+    read = records.read_manifest(manifest)
+    options = {
+        "height": 32,
+        "width": 32,
+        "batch": PERSONS,
+        "shuffle": True,
+        "augmentation": FLIP_ONLY,
+        "metadata": True,
+    }
+
+    def epochs(**changes: object) -> list[tuple[list[int], bytes]]:
+        data = records.dataset(read, **options, **changes)
+        return [(list(batch["image_id"]), batch["image"].tobytes()) for batch in data.as_numpy_iterator()]
+
+    first = epochs(epochs=3, seed=1)
+    assert all(sorted(ids) == list(range(1, PERSONS + 1)) for ids, _ in first), "every person once an epoch"
+    assert len({tuple(ids) for ids, _ in first}) == 3, "another order each epoch"
+    assert epochs(epochs=3, initial_epoch=1, seed=1) == first[1:], "as if training had begun at epoch 0"
+    assert epochs(epochs=3, seed=2) != first
+
+
+def test_the_last_batch_is_padded_with_weight_zero(manifest: Path) -> None:
+    batches = list(records.dataset(records.read_manifest(manifest), height=32, width=32, batch=4).as_numpy_iterator())
+    assert [list(weight) for _, _, weight in batches] == [[1] * 4, [1] * 4, [1, 1, 1, 0]]
+    assert {images.shape for images, _, _ in batches} == {(4, 32, 32, 3)}
+
+
+def test_detections_cannot_be_trained_on(manifest: Path, initial: Path, tmp_path: Path) -> None:
+    import json
+
+    content = json.loads(manifest.read_text()) | {"boxes": "detections"}
+    other = manifest.parent / "detections.json"
+    other.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="no keypoints"):
+        run(other, initial, tmp_path)

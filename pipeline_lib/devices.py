@@ -114,8 +114,6 @@ def select(device: str) -> str:
 
     check(device)
     kind = available()[0] if device == "auto" else device
-    if not _gpu_present():
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # else TensorFlow looks for one and prints an error
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "gpu" and not gpus:
         problem = "there is a GPU, but TensorFlow cannot use it: CUDA libraries are missing (`tensorflow[and-cuda]`)"

@@ -215,29 +215,6 @@ trainer.fit(network, data, data, settings, 3, {str(tmp_path / "two.csv")!r}, str
     assert measured == pytest.approx(restated_validation(manifest, files.load(initial)[1], sigma), rel=1e-4)
 
 
-def test_the_same_seed_gives_the_same_bytes(manifest: Path, initial: Path, tmp_path: Path) -> None:
-    written = []
-    for name, seed in (("one", "3"), ("two", "3"), ("three", "4")):
-        command = [sys.executable, "scripts/train.py", "--initial", initial, "--train-manifest", manifest]
-        command += [
-            "--val-manifest",
-            manifest,
-            "--settings",
-            SETTINGS.model_dump_json(),
-            "--seed",
-            seed,
-            "--device",
-            "cpu",
-        ]
-        command += ["--weights", tmp_path / f"{name}.safetensors", "--history", tmp_path / f"{name}.csv"]
-        environment = os.environ | {"PYTHONPATH": "."}
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-        written.append((tmp_path / f"{name}.safetensors").read_bytes())
-    assert written[0] == written[1]
-    assert written[0] != written[2]
-
-
 def train_program(manifest: Path, initial: Path, folder: Path, name: str, seed: int, settings: TrainSettings) -> str:
     """Train in a process of its own; returns its messages."""
     command = [sys.executable, "scripts/train.py", "--initial", initial, "--train-manifest", manifest]

@@ -166,7 +166,7 @@ class ConversionSettings(Section):
 
 
 class Augmentation(Section):
-    """Random changes of a training crop (paper_facts: the final training's are the defaults)."""
+    """Random changes of a training crop (paper, section V-B: the final training's are the defaults)."""
 
     flip: Probability = Field(0.5, description="Probability of a horizontal flip.")
     scale_std: Annotated[float, Field(ge=0)] = Field(0.3, description="Scale is drawn from N(1, scale_std).")
@@ -360,7 +360,7 @@ class FinalConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """The test protocol (paper, section V-B; paper_facts: test protocol)."""
+    """The test protocol (paper, section V-B, with the published program's details)."""
 
     batch: Positive = Field(64, description="Crops in a prediction step.")
     flip_test: Literal["aligned", "released", "off"] = Field(

@@ -1,7 +1,7 @@
 """Crops of persons and their random changes, in NumPy and OpenCV.
 
 Pixel centres have integer coordinates. The centre of a person's box falls on (width / 2, height / 2) of the crop, without
-a half-pixel term; mirrored crops are exact mirror images, x -> width - 1 - x (paper_facts: data).
+a half-pixel term; mirrored crops are exact mirror images, x -> width - 1 - x (as in the published program).
 """
 
 import math
@@ -53,7 +53,7 @@ def generator(*address: int) -> np.random.Generator:
 def sample(augmentation: Augmentation, seed: int, epoch: int, index: int) -> Draw:
     """Draw the changes of record `index` in `epoch`: they depend on (seed, epoch, index) and nothing else.
 
-    Scale is normal around 1, rotation normal around 0, both clipped (paper, section V-B; paper_facts: augmentation).
+    Scale is normal around 1, rotation normal around 0, both clipped (paper, section V-B, with the published program's details).
     """
     rng = generator(seed, _AUGMENTATION_STREAM, epoch, index)
     # All numbers are drawn, whatever is switched on: one setting does not change the draws of another.

@@ -55,7 +55,7 @@ def ground_truth(annotations: Path, schema: KeypointSchema, *, training: bool, i
 
     For training, crowds, people without labelled keypoints and people whose keypoints all have v = 0 are dropped.
     For validation they stay, with v = 0, as in the paper's validation loss. In both, annotations of unknown images and
-    without a valid box are dropped and boxes are sanitised (paper_facts: data). With `images`, so are people whose
+    without a valid box are dropped and boxes are sanitised (as in the published program). With `images`, so are people whose
     image file is not in that folder. Raises `DataError`.
     """
     content = _content(annotations)

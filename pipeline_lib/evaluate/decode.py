@@ -1,4 +1,4 @@
-"""Heat maps to keypoints (paper, section V-B; paper_facts: test protocol). NumPy only."""
+"""Heat maps to keypoints (paper, section V-B, with the published program's details). NumPy only."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The mirrored crop of the flip test, and how its heat maps lie over the plain ones (paper_facts: flip test).
+"""The mirrored crop of the flip test, and how its heat maps lie over the plain ones (as in the published program).
 
 A crop has no half-pixel term: heat-map pixel p sees input pixel s * p for the output stride s = H_in / H'. A plain
 mirror x -> W - 1 - x therefore comes back (s - 1) / s heat-map pixels away from where it should. `aligned` mirrors to

@@ -50,6 +50,6 @@ def build_architecture(
 
 
 def stochastic_depth_rate(height: int, width: int) -> float:
-    """Drop rate at the last block for an input of `height` x `width` pixels (paper_facts: networks)."""
+    """Drop rate at the last block for an input of `height` x `width` pixels (as in the published program)."""
     side = (height + width) / 2
     return next((rate for limit, rate in STOCHASTIC_DEPTH_RATES if side <= limit), LARGEST_RATE)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-# Of ImageNet's pixels as red, green, blue between 0 and 1 (paper_facts: data, normalisation).
+# Of ImageNet's pixels as red, green, blue between 0 and 1 (as in the published program).
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 

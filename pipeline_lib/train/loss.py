@@ -1,4 +1,4 @@
-"""The masked mean squared error of heat maps (paper, Eq. 2; paper_facts: loss). L2 is added by the model."""
+"""The masked mean squared error of heat maps (paper, Eq. 2, with the published program's details). L2 is added by the model."""
 
 from typing import Any
 

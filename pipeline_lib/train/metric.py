@@ -1,4 +1,4 @@
-"""The mean loss of persons over an epoch, whatever the batches (architecture, decision 8)."""
+"""The mean loss of persons over an epoch, whatever the batches."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The learning rate of a step (paper, section V-B; paper_facts: optimisation)."""
+"""The learning rate of a step (paper, section V-B, with the published program's details)."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Heat-map targets, computed on the device (paper, section V-B; paper_facts: targets)."""
+"""Heat-map targets, computed on the device (paper, section V-B, with the published program's details)."""
 
 from typing import Any
 

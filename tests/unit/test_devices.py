@@ -1,0 +1,130 @@
+"""What is said about devices that are missing; the machine is a folder of the test."""
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline_lib import devices
+from pipeline_lib.errors import EvoPoseError
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without accelerators, and an installation without TPU packages."""
+    (tmp_path / "dev" / "vfio").mkdir(parents=True)
+    (tmp_path / "dev" / "vfio" / "vfio").touch()  # the driver's own node is no device
+    monkeypatch.setattr(devices, "ROOT", tmp_path)
+    monkeypatch.delenv("TPU_NAME", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    installed(monkeypatch)
+    return tmp_path / "dev"
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    def version(name: str) -> str:
+        if name not in packages:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+
+def test_a_cpu_is_always_there(machine: Path) -> None:
+    assert devices.available() == ["cpu"]
+    devices.check("cpu")
+    devices.check("auto")
+    assert (devices.accelerators("auto"), devices.accelerators("cpu")) == (0, 0)
+    assert (devices.accelerators("gpu"), devices.accelerators("tpu")) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["accel0", "vfio/0"])
+def test_a_tpu_needs_hardware_and_packages(machine: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(EvoPoseError, match=r"no TPU here.*TPU_NAME is not set.*--config device=cpu"):
+        devices.check("tpu")
+    (machine / name).touch()
+    with pytest.raises(EvoPoseError, match=r"tensorflow-tpu and libtpu is not installed.*make install ACCELERATOR=tpu"):
+        devices.check("tpu")
+    installed(monkeypatch, "tensorflow-tpu")
+    with pytest.raises(EvoPoseError, match="but libtpu is not installed"):
+        devices.check("tpu")
+    installed(monkeypatch, "tensorflow-tpu", "libtpu")
+    devices.check("tpu")
+    assert devices.available() == ["tpu", "cpu"]
+    assert devices.accelerators("auto") == 1
+
+
+def test_a_tpu_can_be_remote(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, "tensorflow-tpu", "libtpu")
+    monkeypatch.setenv("TPU_NAME", "mine")
+    devices.check("tpu")
+
+
+def test_a_gpu_can_be_hidden(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "nvidiactl").touch()
+    with pytest.raises(EvoPoseError, match=r"no GPU here.*--config device=cpu"):
+        devices.check("gpu")
+    (machine / "nvidia0").touch()
+    devices.check("gpu")
+    assert devices.available() == ["gpu", "cpu"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert devices.available() == ["cpu"]
+
+
+def test_unknown_devices_are_refused(machine: Path) -> None:
+    with pytest.raises(EvoPoseError, match="one of auto, cpu, gpu, tpu"):
+        devices.check("npu")
+
+
+def test_tensorflow_is_not_needed_to_look() -> None:
+    program = "import sys; from pipeline_lib import devices; devices.check('auto'); print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_gpu_that_tensorflow_cannot_use_is_an_error_only_when_it_was_asked_for(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    (machine / "nvidia0").touch()
+    with pytest.raises(EvoPoseError, match="CUDA libraries are missing"):
+        devices.select("gpu")
+    assert devices.select("auto") == "cpu"
+    assert "going on with the CPU" in caplog.text
+
+
+def test_gpus_are_hidden_from_a_training_on_the_cpu(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    hidden = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda *visible: hidden.append(visible))
+    assert devices.select("cpu") == "cpu"
+    assert hidden == [([], "GPU")]
+    (machine / "nvidia0").touch()
+    assert devices.select("auto") == "gpu"
+    assert len(hidden) == 1
+
+
+def test_a_tpu_that_does_not_start_is_an_error_never_a_training_on_the_cpu(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real calls: this TensorFlow has no TPU kernels."""
+    (machine / "accel0").touch()
+    installed(monkeypatch, "tensorflow-tpu", "libtpu")
+    with pytest.raises(EvoPoseError, match="the TPU cannot be started"):
+        devices.strategy("tpu")
+    with pytest.raises(EvoPoseError, match="the TPU cannot be started"):
+        devices.strategy("auto")
+
+
+def test_one_cpu_and_too_few() -> None:
+    chosen = devices.strategy("cpu")
+    assert chosen.num_replicas_in_sync == 1
+    assert devices.name(chosen) == "CPU"
+    with pytest.raises(EvoPoseError, match=r"9 devices asked for.*sees 1 of kind cpu"):
+        devices.strategy("cpu", 9)

@@ -1,0 +1,179 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline_lib import config, plan
+from pipeline_lib.config import ModelConfig, SearchSpace
+from pipeline_lib.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+RAW = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+SYNTHETIC = yaml.safe_load((ROOT / "config/datasets/synthetic.yaml").read_text())
+
+
+def raw(dataset=None, **changes):
+    return {**RAW, "dataset": dataset or SYNTHETIC, **changes}
+
+
+def real(folder, detections=True):
+    """A data set of empty files that are there."""
+    dataset = {"name": "real"}
+    for split in ("train", "val"):
+        (folder / f"images/{split}").mkdir(parents=True)
+        (folder / f"{split}.json").touch()
+        dataset[split] = {"images": str(folder / f"images/{split}"), "annotations": str(folder / f"{split}.json")}
+    if detections:
+        (folder / "detections.json").touch()
+        dataset["val"]["detections"] = str(folder / "detections.json")
+    return dataset
+
+
+def test_the_demo_loads_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = plan.load({**RAW, "pathvars": {"results": "elsewhere"}}, ROOT)
+    assert loaded == config.load(RAW, ROOT)
+    assert plan.synthetic_folder(loaded) == "results/data/synthetic/source"
+    assert plan.splits(loaded) == ["train", "val", "val_detections"]
+    assert plan.boxes(loaded) == ["ground_truth", "detections"]
+
+
+def test_unknown_keys_are_refused():
+    with pytest.raises(ConfigError, match="pathvar: unknown key"):
+        plan.load(raw(pathvar={}), ROOT)
+
+
+def test_an_ancestor_outside_of_its_space_is_refused():
+    rows = [[9, 3, 1, 1], *RAW["search"]["ancestor"][1:]]
+    with pytest.raises(ConfigError, match="module 1 has 9 blocks"):
+        plan.load(raw(search={**RAW["search"], "ancestor": rows}), ROOT)
+
+
+def test_a_data_set_that_is_there(tmp_path):
+    loaded = plan.load(raw(real(tmp_path)), ROOT)
+    assert plan.splits(loaded) == ["train", "val", "val_detections"]
+    assert plan.split_of(loaded, "train") == loaded.dataset.train
+    assert plan.split_of(loaded, "val") == plan.split_of(loaded, "val_detections") == loaded.dataset.val
+
+
+def test_without_detections_only_the_annotated_boxes_are_evaluated(tmp_path):
+    loaded = plan.load(raw(real(tmp_path, detections=False)), ROOT)
+    assert plan.splits(loaded) == ["train", "val"]
+    assert plan.boxes(loaded) == ["ground_truth"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "key"),
+    [("train.json", "train.annotations"), ("val.json", "val.annotations"), ("detections.json", "val.detections")],
+)
+def test_missing_data_is_named(tmp_path, gone, key):
+    dataset = real(tmp_path)
+    (tmp_path / gone).unlink()
+    with pytest.raises(ConfigError) as caught:
+        plan.load(raw(dataset), ROOT)
+    assert f"data set 'real': no such file or folder: dataset.{key}: {tmp_path / gone}; put the data" in str(
+        caught.value
+    )
+
+
+def test_every_missing_path_is_named(tmp_path):
+    dataset = real(tmp_path)
+    (tmp_path / "images/train").rmdir()
+    (tmp_path / "images/val").rmdir()
+    with pytest.raises(ConfigError, match=r"dataset\.train\.images: .*, dataset\.val\.images: "):
+        plan.load(raw(dataset), ROOT)
+
+
+@pytest.mark.parametrize(
+    ("split", "kind", "path"),
+    [
+        ("train", "images", "x/images/train"),
+        ("val", "images", "results/data/synthetic/source/images/train"),
+        ("val", "annotations", "results/data/synthetic/source/annotations/val.json"),
+        ("val", "detections", None),
+    ],
+)
+def test_synthetic_data_lies_where_it_is_written(split, kind, path):
+    dataset = {**SYNTHETIC, split: {**SYNTHETIC[split], kind: path}}
+    with pytest.raises(ConfigError, match=rf"dataset\.{split}\.{kind}: the synthetic data set is written to"):
+        plan.load(raw(dataset), ROOT)
+
+
+class Resource:
+    """A resource as Snakemake hands it on."""
+
+    def __init__(self, raw):
+        self.raw = raw
+
+
+@pytest.mark.parametrize("resource", ["tpu", "'tpu'", '"tpu"', Resource("'tpu'")])
+def test_the_profile_names_the_device_unless_the_configuration_does(resource):
+    given = {"device": resource, "mem_mb": 1000}
+    assert plan.device(config.load(raw(device="auto")), given) == "tpu"
+    for device in ("cpu", "gpu", "tpu"):
+        assert plan.device(config.load(raw(device=device)), given) == device
+
+
+@pytest.mark.parametrize("resources", [None, {}, {"mem_mb": 1}, {"device": "'auto'"}])
+def test_the_device_is_auto_when_nobody_names_one(resources):
+    assert plan.device(config.load(raw(device="auto")), resources) == "auto"
+
+
+def test_an_unknown_device_of_the_profile_is_refused():
+    with pytest.raises(ConfigError, match="'npu' is none of auto, cpu, gpu, tpu"):
+        plan.device(config.load(raw(device="auto")), {"device": "'npu'"})
+
+
+def test_numbers_in_paths():
+    assert [plan.number(7), plan.number(1234), plan.number(7, 2)] == ["007", "1234", "07"]
+
+
+def test_settings_are_what_differs_and_come_back():
+    space = SearchSpace(max_blocks=3)
+    assert plan.settings(space) == '{"max_blocks":[3,3,3,3,3,3,3]}'
+    assert SearchSpace.model_validate_json(plan.settings(space)) == space
+    assert plan.settings(ModelConfig()) == "{}"
+
+
+def prefixed(root, conda, command):
+    # Snakemake formats a shell command once more, after the prefix.
+    script = plan.shell_prefix(root, conda).format() + command
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "other"}
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_shell_prefix(tmp_path):
+    root = tmp_path / "a b"
+    root.mkdir()
+    done = prefixed(root, False, 'echo "$PYTHONPATH"; command -v python; echo "$EVOPOSE_CONSOLE_FD"; echo seen >&3')
+    folder = Path(sys.executable).parent
+    assert done.stdout.splitlines() == [f"{root}:other", f"{folder}/python", "3"]
+    assert done.stderr == "seen\n"
+    assert prefixed(root, False, "false | true; echo on").stdout == ""
+    assert prefixed(root, True, 'echo "$PATH"').stdout.strip() == os.environ["PATH"]
+
+
+def search(**changes):
+    return config.load(raw(search={**RAW["search"], **changes}))
+
+
+def test_the_comparison_needs_a_first_generation():
+    assert plan.compares(search())
+    assert not plan.compares(search(compare_scratch=False))
+    assert not plan.compares(search(generations=0, parents=1))
+
+
+@pytest.mark.parametrize(("generations", "shown"), [(0, [0]), (1, [0, 1]), (2, [0, 1, 2]), (12, [0, 1, 12])])
+def test_figures(generations, shown):
+    changes = {"parents": 1} if generations == 0 else {}
+    names = plan.figures(search(generations=generations, **changes))
+    assert [name for name in names if name.startswith("training_gen")] == [
+        f"training_gen_{generation:03d}.svg" for generation in shown
+    ]
+    assert ("comparison.svg" in names) == (generations > 0)
+    assert names[:4] == ["fitness.svg", "pareto.svg", "architecture.svg", "metrics.svg"]
+    assert names[-2:] == ["training_evopose_m.svg", "overlays_evopose_m.png"]
+    assert len(names) == len(set(names))

@@ -1,0 +1,168 @@
+"""What holds the parts together: imports run one way, locks agree, profiles are found by name."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scripts import conda_environment
+
+ROOT = Path(__file__).parents[2]
+BACKENDS = {"tensorflow", "keras", "jax", "torch"}
+BASE = ("artifacts", "config", "errors", "cli")
+# From the bottom: a part imports from its own layer and from those before it.
+LAYERS = [BASE, ("search",), ("data", "nets", "devices"), ("plots", "export", "evaluate", "train")]
+# Beside the layers: the Snakefile's questions, the page of keys.
+OUTSIDE = {"plan": {*BASE, "search"}, "manual": {*BASE}}
+LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]
+
+
+def imports(path):
+    """Full names of what a file imports anywhere in it, functions included."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = [*package[: len(package) + 1 - node.level], node.module] if node.level else [node.module]
+            yield from (".".join([*filter(None, module), alias.name]) for alias in node.names)
+
+
+def part(name):
+    """The part of the library that a full name such as pipeline_lib.nets.spec lies in; None outside of the library."""
+    names = name.split(".")
+    return names[1] if names[0] == "pipeline_lib" and len(names) > 1 else None
+
+
+def layer(of):
+    return next(index for index, parts in enumerate(LAYERS) if of in parts)
+
+
+def name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in LIBRARY if path.parent.name != "pipeline_lib" or path.stem != "__init__"], ids=name
+)
+def test_imports_run_one_way(path):
+    own = part(name(path))
+    for imported in imports(path):
+        assert imported.split(".")[0] not in ("scripts", "tests", "snakemake", "workflow"), imported
+        other = part(imported)
+        if other is None:
+            continue
+        if own in OUTSIDE:
+            assert other in OUTSIDE[own], imported
+        elif other != own:
+            assert layer(other) <= layer(own), imported
+            # Parts of one layer, above the base, do not know each other; training is told its devices by the scripts.
+            assert layer(own) == 0 or layer(other) < layer(own), imported
+
+
+def test_scripts_do_not_import_each_other():
+    for path in SCRIPTS:
+        assert not [imported for imported in imports(path) if imported.startswith("scripts")], path
+
+
+def test_the_search_and_what_describes_networks_know_no_backend():
+    folder = ROOT / "pipeline_lib"
+    pure = [*(folder / "search").glob("*.py"), *(folder / f"{base}.py" for base in BASE), folder / "plan.py"]
+    pure += [folder / f"nets/{module}.py" for module in ("spec", "inherit", "files")]
+    pure += [folder / "data/augment.py", folder / "evaluate/decode.py"]
+    assert len(pure) > 15
+    for path in pure:
+        assert not {imported.split(".")[0] for imported in imports(path)} & BACKENDS, path
+
+
+@pytest.mark.parametrize("module", ["pipeline_lib.nets.files", "pipeline_lib.data.augment", "pipeline_lib.plan"])
+def test_modules_load_without_a_backend(module):
+    assert_no_backend(f"import {module}")
+
+
+def assert_no_backend(code):
+    check = f"import sys\n{code}\nprint(*sorted(set(sys.modules) & {BACKENDS!r}))"
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_search_programs_import_nothing_that_loads_a_backend():
+    """Everything that these programs import, wherever in the file, loaded at once."""
+    wanted = set()
+    for program in WITHOUT_BACKEND:
+        tree = ast.parse((ROOT / f"scripts/{program}.py").read_text(encoding="utf-8"))
+        nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+        wanted |= {ast.unparse(node) for node in nodes}
+    assert any("nets" in line for line in wanted)
+    assert_no_backend("\n".join(sorted(wanted)))
+
+
+def pins(lock):
+    """{package: [version and marker, ...]} of a lock file."""
+    found = {}
+    for package, version in re.findall(r"^([a-z0-9][a-z0-9._-]*)==([^\\\n]+?)\s*\\?$", lock, flags=re.MULTILINE):
+        found.setdefault(package, []).append(version)
+    return found
+
+
+LOCKS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "envs").glob("*.txt"))}
+
+
+def test_conda_environment_is_made_of_the_lock():
+    written = (ROOT / "envs/evopose.yaml").read_text(encoding="utf-8")
+    assert written == conda_environment.environment(LOCKS["lock.txt"])
+    packages = yaml.safe_load(written)["dependencies"][-1]["pip"]
+    listed = {}
+    for line in packages:
+        package, version = line.split("==", 1)
+        listed.setdefault(package, []).append(version)
+    assert listed == pins(LOCKS["lock.txt"])
+    assert "--hash" not in written
+
+
+def test_conda_environment_keeps_versions_and_markers():
+    lock = "a-b==1.2 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\nc==3 ; sys_platform == 'win32' \\\n    --hash=sha256:22\n"
+    made = conda_environment.environment(lock)
+    assert made.endswith("  - pip:\n      - a-b==1.2\n      - c==3 ; sys_platform == 'win32'\n")
+    assert yaml.safe_load(made)["channels"] == ["conda-forge", "nodefaults"]
+
+
+def test_locks_are_exact_hashed_and_name_no_host():
+    assert set(LOCKS) == {"lock.txt", "lock-tpu.txt"}
+    for text in LOCKS.values():
+        assert "://" not in text and "--index" not in text and "--find-links" not in text and " @ " not in text
+        for block in re.split(r"\n(?=\S)", text.strip()):
+            assert re.match(r"[a-z0-9][a-z0-9._-]*==\S+", block), block[:80]
+            assert "--hash=sha256:" in block, block[:80]
+
+
+def test_locks_differ_in_tensorflow_alone():
+    cpu, tpu = pins(LOCKS["lock.txt"]), pins(LOCKS["lock-tpu.txt"])
+    assert len(cpu) > 100
+    # TensorFlow's own requirements: HDF5, and TensorBoard with what that needs.
+    of_tensorflow = {"h5py", "tensorboard", "tensorboard-data-server", "markdown", "werkzeug"}
+    different = {package for package in cpu.keys() | tpu.keys() if cpu.get(package) != tpu.get(package)}
+    assert different <= {"tensorflow", "tensorflow-tpu", "libtpu"} | of_tensorflow
+    assert "tensorflow-tpu" not in cpu and "libtpu" not in cpu and "tensorflow" not in tpu
+    assert tpu["libtpu"] == ["0.0.21"] and tpu["tensorflow-tpu"] == ["2.20.0"]
+    assert cpu["tensorflow"][0].startswith("2.21.")
+
+
+def test_profiles():
+    """A profile named `default` would be taken by every run."""
+    profiles = ROOT / "profiles"
+    assert not (profiles / "default").exists() and not (ROOT / "workflow/profiles").exists()
+    assert {"local", "tpu"} <= {path.name for path in profiles.iterdir()}
+    link = ROOT / "tpu"
+    assert link.is_symlink() and str(link.readlink()) == "profiles/tpu"
+    device = {
+        path.parent.name: yaml.safe_load(path.read_text(encoding="utf-8"))["default-resources"]["device"].strip("'")
+        for path in profiles.glob("*/config.yaml")
+    }
+    assert device["tpu"] == "tpu" and device["local"] == "auto"

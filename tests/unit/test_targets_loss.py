@@ -1,0 +1,52 @@
+"""Heat maps at ties and outside, and the loss by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline_lib.train.loss import keypoint_mse, person_mse
+from pipeline_lib.train.targets import heatmaps
+
+
+def drawn(x: float, y: float, sigma: float = 1.0, v: float = 2) -> np.ndarray:
+    """The map of one keypoint: input 192 high, 96 wide, maps 48 x 24."""
+    maps = keras.ops.convert_to_numpy(heatmaps(np.array([[[x, y, v]]]), (192, 96), (48, 24), sigma))
+    assert maps.dtype == np.float32
+    return maps[0, :, :, 0]
+
+
+@pytest.mark.parametrize("column", range(23))
+def test_halves_are_rounded_up(column: int) -> None:
+    """x = 4 c + 2 lies half-way between c and c + 1; division before multiplication would miss some in float32."""
+    assert np.unravel_index(drawn(4 * column + 2, 2).argmax(), (48, 24)) == (1, column + 1)
+    assert np.unravel_index(drawn(4 * column + 1.99, 1.99).argmax(), (48, 24)) == (0, column)
+
+
+def test_a_gaussian_has_its_height_and_width() -> None:
+    maps = drawn(40, 80, sigma=2.5, v=0)
+    assert maps[20, 10] == 255
+    assert maps[20, 13] == pytest.approx(255 * np.exp(-9 / 12.5), rel=1e-5)
+    assert maps[24, 13] == pytest.approx(255 * np.exp(-25 / 12.5), rel=1e-5)
+
+
+def test_the_tail_of_a_centre_outside_is_drawn() -> None:
+    maps = drawn(-4, 80, sigma=2)
+    assert maps.max() == maps[20, 0] == pytest.approx(255 * np.exp(-1 / 8), rel=1e-5)
+
+
+def test_the_loss_by_hand() -> None:
+    predicted, true = np.zeros((2, 2, 3, 4)), np.zeros((2, 2, 3, 4))
+    predicted[0, 1, 2, 0], predicted[0, 0, 0, 1], predicted[1, 0, 0, 3] = 6, 100, 12
+    visible = np.array([[1, 0, 2, 2], [0, 0, 0, 2]])
+    np.testing.assert_allclose(person_mse(true, predicted, visible), [36 / 24, 144 / 24])
+    loss = keypoint_mse(true, predicted, visible)
+    assert float(loss) == pytest.approx(180 / 48)
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    assert float(keypoint_mse(true, predicted, visible, np.array([0, 1]))) == 6
+    assert float(keypoint_mse(true, predicted, visible > 0)) == pytest.approx(180 / 48)
+
+
+def test_predictions_in_bfloat16_are_compared_in_float32() -> None:
+    predicted = keras.ops.cast(np.full((1, 2, 2, 1), 3.0), "bfloat16")
+    true = np.full((1, 2, 2, 1), 2.99)
+    assert float(keypoint_mse(true, predicted, np.ones((1, 1)))) == pytest.approx(1e-4, rel=1e-3)

@@ -1,0 +1,246 @@
+"""The loop around `fit`: replicas, divergence, what is kept, progress. Networks here are one convolution."""
+
+import json
+import logging
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline_lib.artifacts import read_csv
+from pipeline_lib.config import COCO_KEYPOINTS, TrainSettings
+from pipeline_lib.data import records
+from pipeline_lib.errors import ArtifactError, EvoPoseError
+from pipeline_lib.nets import files
+from pipeline_lib.nets.spec import Architecture, initial_weights
+from pipeline_lib.train import progress, trainer
+
+PERSONS = 10
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> records.Manifest:
+    folder = tmp_path_factory.mktemp("records")
+    rng = np.random.default_rng(0)
+    path = folder / "0.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for person in range(PERSONS):
+            image = cv2.imencode(".png", rng.integers(0, 256, (32, 32, 3), np.uint8))[1].tobytes()
+            points = np.column_stack([rng.uniform(0, 32, (17, 2)), rng.integers(0, 3, 17)])
+            floats = {"box": [2, 2, 28, 28], "keypoints": points.ravel(), "score": [1]}
+            integers = {"image_id": [person], "annotation_id": [person]}
+            feature = {name: tf.train.Feature(float_list=tf.train.FloatList(value=v)) for name, v in floats.items()}
+            feature |= {name: tf.train.Feature(int64_list=tf.train.Int64List(value=v)) for name, v in integers.items()}
+            feature["image"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    content = {
+        "schema_version": 1,
+        "boxes": "ground_truth",
+        "records": "images",
+        "keypoints": COCO_KEYPOINTS.model_dump(mode="json"),
+        "examples": PERSONS,
+        "shards": [{"file": path.name, "examples": PERSONS, "bytes": path.stat().st_size}],
+    }
+    (folder / "manifest.json").write_text(json.dumps(content))
+    return records.read_manifest(folder / "manifest.json")
+
+
+def network() -> keras.Model:
+    image = keras.Input((32, 32, 3))
+    convolution = keras.layers.Conv2D(17, 3, 4, padding="same", kernel_regularizer=keras.regularizers.L2(0.1), name="c")
+    model = keras.Model(image, convolution(image))
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(0, 0.1, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def fit(
+    manifest: records.Manifest, folder: Path, model: keras.Model | None = None, **settings: Any
+) -> tuple[trainer.Weights, list[dict[str, str]]]:
+    chosen = TrainSettings(**{"epochs": 2, "batch": 2, "base_rate": 0.01, **settings})
+    path = folder / "history.csv"
+    kept = trainer.fit(
+        model or network(), manifest, manifest, chosen, 1, path, tf.distribute.get_strategy(), "generation 1, child 3"
+    )
+    return kept, read_csv(path)
+
+
+def test_history_has_what_was_measured(
+    manifest: records.Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    _, rows = fit(manifest, tmp_path, scale_rate=False)
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "5"), ("2", "10")]
+    for row, last in zip(rows, (4, 9), strict=True):  # the rate of the epoch's last step
+        assert float(row["learning_rate"]) == pytest.approx(0.01 / 2 * (1 + np.cos(np.pi * last / 10)), rel=1e-4)
+        assert float(row["seconds"]) > 0
+        assert float(row["images_per_second"]) > 0
+    assert "generation 1, child 3: 50 %, epoch 1/2, loss" in caplog.text
+    assert "generation 1, child 3: 100 %, epoch 2/2, loss" in caplog.text
+    assert "0:00 left" in caplog.messages[-1]
+
+
+def test_the_validation_loss_does_not_depend_on_the_batch(manifest: records.Manifest, tmp_path: Path) -> None:
+    losses = [
+        float(fit(manifest, tmp_path, batch=batch, evaluate_initial=True, epochs=1)[1][0]["val_loss"])
+        for batch in (2, 3, 10)
+    ]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training(
+    manifest: records.Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ruin: dict[str, Any] = {"base_rate": 1e30, "epochs": 3}
+    kept, rows = fit(manifest, tmp_path, keep="best", **ruin)
+    assert [row["epoch"] for row in rows] == ["1"], "the other epochs are not run"
+    assert not np.isfinite(float(rows[0]["val_loss"]))
+    for before, after in zip(network().get_weights(), (kept["c/kernel"], kept["c/bias"]), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert "in epoch 1: training ends" in caplog.text
+    assert "lower train.base_rate" in caplog.text
+    with pytest.raises(EvoPoseError, match=r"generation 1, child 3: the loss is .* in epoch 1; lower train\.base_rate"):
+        fit(manifest, tmp_path, keep="last", **ruin)
+
+
+def test_several_steps_in_one_call_change_nothing(manifest: records.Manifest, tmp_path: Path) -> None:
+    """3 does not divide an epoch of 5 steps: Keras alone would run into the next epoch's data."""
+    one, rows = fit(manifest, tmp_path, keep="last")
+    for number in (3, 5):
+        several, others = fit(manifest, tmp_path, keep="last", steps_per_execution=number)
+        assert [row["step"] for row in others] == [row["step"] for row in rows]
+        for name in one:
+            np.testing.assert_allclose(several[name], one[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [(1, 1), (4, 4), (5, 4), (7, 6), (100, 12)])
+def test_steps_of_one_call_divide_an_epoch(wanted: int, expected: int) -> None:
+    assert trainer._divisor(12, wanted) == expected
+
+
+def test_two_replicas_train_as_one(tmp_path: Path) -> None:
+    """Plain gradient descent shows the scale of gradients, L2 included; 7 persons in batches of 4 are validated."""
+    program = """
+        import keras, numpy as np, tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        from pipeline_lib import devices
+        from pipeline_lib.train.model import PoseModel
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (8, 16, 16, 3), np.uint8)
+        points = np.concatenate([rng.uniform(0, 16, (8, 5, 2)), rng.integers(0, 3, (8, 5, 1))], 2).astype("f4")
+        weight = np.array([1, 1, 1, 1, 1, 1, 1, 0], "f4")
+        kernel = rng.normal(0, 0.3, (3, 3, 3, 5))
+        found = []
+        for count in (1, 2):
+            strategy = devices.strategy("cpu", count)
+            assert strategy.num_replicas_in_sync == count
+            with strategy.scope():
+                image = keras.Input((16, 16, 3))
+                layer = keras.layers.Conv2D(5, 3, 4, padding="same", kernel_regularizer=keras.regularizers.L2(10.0))
+                network = keras.Model(image, layer(image))
+                layer.set_weights([kernel, np.zeros(5)])
+                model = PoseModel(network, 1.0, count)
+                model.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
+            data = tf.data.Dataset.from_tensor_slices((images, points, weight)).batch(4, drop_remainder=True)
+            measured = [model.evaluate(data, verbose=0)["loss"]]
+            whole = tf.data.Dataset.from_tensor_slices((images, points, np.ones(8, "f4"))).batch(4, drop_remainder=True)
+            history = model.fit(whole, verbose=0, shuffle=False).history
+            measured += [history["loss"][0], history["data_loss"][0]]
+            found.append((measured, layer.get_weights()[0]))
+            print(devices.name(strategy), measured)
+        np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
+        np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-6)
+        assert np.abs(found[0][1] - kernel).max() > 1e-3
+        assert found[0][0][1] > found[0][0][2] + 1
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("CPU [") == 2
+
+
+TINY = Architecture(
+    genotype=((1, 3, 1, 1),) * 7, height=16, width=16, expansion=(1,) * 7, stem=8, head=8, head_layers=1
+)
+
+
+class Reached(Exception):
+    """Stops a training where a test wants to look."""
+
+
+def test_settings_reach_the_network(
+    manifest: records.Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.save(tmp_path / "initial.safetensors", TINY, initial_weights(TINY, 1))
+    settings = TrainSettings(
+        batch_norm_momentum=0.7, stochastic_depth=0.3, l2=0.02, l2_depthwise=False, precision="bfloat16"
+    )
+    seen: dict[str, Any] = {}
+
+    def build(architecture: Architecture, **options: Any) -> None:
+        seen.update(options, architecture=architecture, policy=keras.config.dtype_policy().name)
+        raise Reached
+
+    monkeypatch.setattr(trainer, "build_architecture", build)
+    monkeypatch.setattr(trainer.devices, "configure", lambda *numerics: seen.update(numerics=numerics))
+    with pytest.raises(Reached):
+        trainer.train(
+            initial=tmp_path / "initial.safetensors",
+            train_manifest=manifest.path,
+            val_manifest=manifest.path,
+            weights=tmp_path / "weights.safetensors",
+            history=tmp_path / "history.csv",
+            settings=settings,
+            seed=2**40 + 5,
+            device="cpu",
+        )
+    assert seen.pop("weights").keys() == initial_weights(TINY, 1).keys()
+    assert seen == {
+        "architecture": TINY,
+        "batch_norm_momentum": 0.7,
+        "stochastic_depth": 0.3,
+        "l2": 0.02,
+        "l2_depthwise": False,
+        "seed": 2**40 + 5,
+        "policy": "mixed_bfloat16",
+        "numerics": (1, True),
+    }
+    assert keras.config.dtype_policy().name == "float32", "the policy of other networks stays"
+
+
+def test_records_must_have_the_keypoints_of_the_network(manifest: records.Manifest) -> None:
+    with pytest.raises(ArtifactError, match="17 keypoints, but the network has 14"):
+        trainer._read(manifest.path, 14)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.6, "0:05"), (65, "1:05"), (3700, "1:01:40")])
+def test_durations(seconds: float, text: str) -> None:
+    assert progress.duration(seconds) == text
+
+
+def test_progress_is_said_every_five_seconds(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    line = progress.Progress("child", epochs=2, steps=10, batch=32)
+    line.on_epoch_begin(0)
+    for step in range(10):
+        clock[0] += 20 if step == 0 else 2  # the first step is compiled
+        line.on_train_batch_end(step, {"loss": 7.0})
+    line.on_epoch_end(0, {"loss": 7.0, "val_loss": 8.0})
+    assert line.images_per_second == pytest.approx(16)
+    assert line.seconds == 38
+    assert caplog.messages == [
+        "child: 5 %, epoch 1/2, loss 7.00",
+        "child: 20 %, epoch 1/2, loss 7.00, 16 images/s, 0:32 left",
+        "child: 35 %, epoch 1/2, loss 7.00, 16 images/s, 0:26 left",
+        "child: 50 %, epoch 1/2, loss 7.00, 16 images/s, 0:20 left",
+        "child: 50 %, epoch 1/2, loss 7.00, validation loss 8.00, 16 images/s, 0:20 left",
+    ]

@@ -62,7 +62,7 @@ def test_imports_run_one_way(path):
             assert other in OUTSIDE[own], imported
         elif other != own:
             assert layer(other) <= layer(own), imported
-            # Parts of one layer, above the base, do not know each other; training is told its devices by the scripts.
+            # Parts of one layer, above the base, do not know each other.
             assert layer(own) == 0 or layer(other) < layer(own), imported
 
 

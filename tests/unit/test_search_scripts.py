@@ -1,0 +1,372 @@
+"""The programs of the search, run as programs: generation 0 to the champion, with training replaced by its files."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pipeline_lib.artifacts import read_csv, read_json, sha256, write_csv
+from pipeline_lib.config import SearchSpace
+from pipeline_lib.nets import files
+from pipeline_lib.nets.inherit import inherit
+from pipeline_lib.nets.spec import Architecture, count_architecture, initial_weights
+from pipeline_lib.search.genotype import decode_text, encode, key
+from pipeline_lib.search.mutation import describe
+from pipeline_lib.search.population import child_seed
+
+ROOT = Path(__file__).parents[2]
+SEED, HEIGHT, WIDTH, KEYPOINTS = 11, 32, 16, 3
+LAMBDA, MU, GAMMA, TARGET = 3, 2, -0.5, 2e4
+ANCESTOR = [[1, 3, 1, 1], [1, 3, 2, 2], [1, 3, 2, 2], [1, 3, 2, 1], [1, 3, 2, 1], [1, 3, 3, 1], [1, 3, 3, 1]]
+SPACE = {"max_blocks": 2, "stride_limit": 8, "stem": 8, "head": 8, "head_layers": 1, "expansion": 2}
+COMMON = ["--seed", SEED, "--ancestor", json.dumps(ANCESTOR), "--space", json.dumps(SPACE)]
+
+
+def program(folder, name, *arguments, code=0):
+    """Run a program in `folder`; it never imports TensorFlow or Keras. Returns its messages."""
+    command = [sys.executable, "-X", "importtime", str(ROOT / f"scripts/{name}.py"), *map(str, arguments)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("EVOPOSE")}
+    environment["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    timed = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    messages = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("import time:"))
+    assert done.returncode == code, messages
+    assert done.stdout == "" and "Traceback" not in messages, messages
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in timed}
+    assert "pipeline_lib" in loaded and not loaded & {"tensorflow", "keras"}
+    return messages
+
+
+def history(path, *losses):
+    """A history.csv of which scoring reads epoch and val_loss; the first loss is of epoch 0."""
+    rows = [{"epoch": epoch, "step": 10 * epoch, "val_loss": loss} for epoch, loss in enumerate(losses)]
+    write_csv(path, rows, ("epoch", "step", "val_loss"))
+
+
+def train(folder, place, *losses):
+    """What a training writes: other weights than the initial ones, and its history."""
+    architecture, weights = files.load(folder / place / "initial.safetensors")
+    files.save(folder / place / "weights.safetensors", architecture, {k: v + np.float32(1) for k, v in weights.items()})
+    history(folder / place / "history.csv", *losses)
+
+
+def score(folder, place):
+    weights, rows = f"{place}/weights.safetensors", f"{place}/history.csv"
+    program(folder, "score", "--weights", weights, "--history", rows, "--score", f"{place}/score.json")
+
+
+def select(folder, generation, children, survivors, before=(), parents=(), **options):
+    gen = f"gen_{generation}"
+    of = [f"{gen}/child_{index:02d}" for index in range(children)]
+    arguments = ["--children", f"{gen}/children.json", "--scores", *(f"{place}/score.json" for place in of)]
+    arguments += ["--weights", *(f"{place}/weights.safetensors" for place in of)]
+    arguments += ["--before", *before, "--parents", *parents, "--gamma", GAMMA, "--target-parameters", TARGET]
+    arguments += ["--population", f"{gen}/population.csv", "--survivors", f"{gen}/parents.json"]
+    arguments += ["--survivor-weights", *(f"{gen}/parents/{rank}.safetensors" for rank in range(survivors))]
+    return program(folder, "select_parents", *arguments, **options)
+
+
+def transfer(folder, generation, member, parents, place=None, **options):
+    gen = f"gen_{generation}"
+    place = place or f"{gen}/{member}"
+    arguments = ["--children", f"{gen}/children.json", "--member", member, "--parents", *parents]
+    arguments += ["--weights", f"{place}/initial.safetensors", "--report", f"{place}/inheritance.json"]
+    return program(folder, "transfer", *arguments, **options)
+
+
+def mutate(folder, generation, number):
+    before, gen = f"gen_{generation - 1}", f"gen_{generation}"
+    arguments = ["--parents", f"{before}/parents.json", "--known", f"{before}/genotypes.csv", "--number", number]
+    arguments += [*COMMON, "--children", f"{gen}/children.json", "--genotypes", f"{gen}/genotypes.csv"]
+    return program(folder, "mutate", *arguments)
+
+
+def initialise(folder, generation, member):
+    gen = f"gen_{generation}"
+    arguments = ["--children", f"{gen}/children.json", "--member", member, "--height", HEIGHT, "--width", WIDTH]
+    arguments += ["--keypoints", KEYPOINTS, "--space", json.dumps(SPACE)]
+    program(folder, "initialise", *arguments, "--weights", f"{gen}/{member}/initial.safetensors")
+
+
+def ancestor(folder):
+    arguments = ["--genotype", json.dumps(ANCESTOR), "--seed", SEED]
+    program(folder, "ancestor", *arguments, "--children", "gen_0/children.json", "--genotypes", "gen_0/genotypes.csv")
+
+
+def weights_of(gen, parents):
+    return [f"{gen}/parents/{rank}.safetensors" for rank in range(parents)]
+
+
+def search(folder):
+    """Generation 0, generation 1 of three children (the second fails), generation 2 of two."""
+    ancestor(folder)
+    initialise(folder, 0, "child_00")
+    train(folder, "gen_0/child_00", 0.01, 0.6, 0.5, 0.5, 0.55)
+    score(folder, "gen_0/child_00")
+    select(folder, 0, 1, 1)
+    mutate(folder, 1, LAMBDA)
+    for member, losses in (("child_00", (0.1, 0.7)), ("child_01", (0.1, "nan")), ("child_02", (9.0, 0.3, 0.2))):
+        transfer(folder, 1, member, weights_of("gen_0", 1))
+        train(folder, f"gen_1/{member}", *losses)
+        score(folder, f"gen_1/{member}")
+    select(folder, 1, LAMBDA, MU, ["gen_0/parents.json"], weights_of("gen_0", 1))
+    mutate(folder, 2, 2)
+    for member in ("child_00", "child_01"):
+        transfer(folder, 2, member, weights_of("gen_1", MU))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    search(folder)
+    return folder
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_same_seed_writes_the_same_bytes(run, tmp_path):
+    before = tree(run)
+    other = tmp_path / "another"
+    other.mkdir()
+    search(other)
+    assert tree(other) == before and len(before) > 25
+
+
+def network(genotype):
+    return Architecture.from_space(genotype, SearchSpace(**SPACE), HEIGHT, WIDTH, KEYPOINTS)
+
+
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_generation_0(run):
+    document = read_json(run / "gen_0/children.json")
+    assert document["generation"] == 0 and len(document["children"]) == 1
+    child = document["children"][0]
+    assert child["genotype"] == ANCESTOR and child["seed"] == child_seed(SEED, 0, 0)
+    assert read_csv(run / "gen_0/genotypes.csv") == [{"generation": "0", "child": "0", "genotype": encode(ANCESTOR)}]
+    architecture, weights = files.load(run / "gen_0/child_00/initial.safetensors")
+    assert architecture == network(ANCESTOR)
+    same(weights, initial_weights(architecture, child["seed"]))
+
+
+def test_score(run):
+    found = read_json(run / "gen_0/child_00/score.json")
+    counted = count_architecture(network(ANCESTOR))
+    assert found == {
+        "schema_version": 1,
+        "genotype": ANCESTOR,
+        "loss": 0.5,
+        "epoch": 2,  # neither epoch 0, which is smaller, nor epoch 3, which is equal
+        "parameters": counted["parameters"],
+        "multiply_adds": counted["multiply_adds"],
+        "status": "ok",
+    }
+    failed = read_json(run / "gen_1/child_01/score.json")
+    assert (failed["loss"], failed["epoch"], failed["status"]) == (None, None, "failed")
+
+
+@pytest.mark.parametrize(("generation", "number", "parents"), [(1, LAMBDA, 1), (2, 2, MU)])
+def test_children(run, generation, number, parents):
+    document = read_json(run / f"gen_{generation}/children.json")
+    before = read_json(run / f"gen_{generation - 1}/parents.json")["parents"]
+    assert document["generation"] == generation
+    assert [child["index"] for child in document["children"]] == list(range(number))
+    assert [child["parent_rank"] for child in document["children"]] == [index % parents for index in range(number)]
+    for child in document["children"]:
+        parent = before[child["parent_rank"]]
+        assert child["seed"] == child_seed(SEED, generation, child["index"])
+        assert child["parent_origin"] == parent["origin"]
+        assert child["mutations"] == describe(parent["genotype"], child["genotype"]) != []
+
+
+def test_genotypes_are_cumulative_and_never_repeated(run):
+    known = []
+    for generation in range(3):
+        rows = read_csv(run / f"gen_{generation}/genotypes.csv")
+        children = read_json(run / f"gen_{generation}/children.json")["children"]
+        new = rows[len(known) :]
+        assert rows[: len(known)] == known
+        assert [(row["generation"], row["child"]) for row in new] == [
+            (str(generation), str(child["index"])) for child in children
+        ]
+        assert [key(decode_text(row["genotype"])) for row in new] == [key(child["genotype"]) for child in children]
+        known = rows
+    assert len({row["genotype"] for row in known}) == len(known) == 1 + LAMBDA + 2
+
+
+def test_children_inherit_from_the_parent_of_their_rank(run):
+    children = read_json(run / "gen_2/children.json")["children"]
+    assert [child["parent_rank"] for child in children] == [0, 1]
+    for child in children:
+        place = run / f"gen_2/child_{child['index']:02d}"
+        parent, donor = files.load(run / f"gen_1/parents/{child['parent_rank']}.safetensors")
+        architecture, weights = files.load(place / "initial.safetensors")
+        assert architecture == network(child["genotype"])
+        expected, report = inherit(parent, donor, architecture, child["seed"])
+        same(weights, expected)
+        assert read_json(place / "inheritance.json") == json.loads(json.dumps(report))
+        assert weights["stem_conv/kernel"].tobytes() == donor["stem_conv/kernel"].tobytes()
+
+
+def test_selection(run):
+    scores = [read_json(run / f"gen_1/child_{index:02d}/score.json") for index in range(LAMBDA)]
+    pool = {("1", str(index)): one for index, one in enumerate(scores)}
+    pool["0", "0"] = read_json(run / "gen_0/child_00/score.json")
+    fitness = {
+        origin: one["loss"] * (TARGET / one["parameters"]) ** GAMMA
+        for origin, one in pool.items()
+        if one["loss"] is not None
+    }
+    order = [*sorted(fitness, key=fitness.__getitem__), ("1", "1")]
+    rows = read_csv(run / "gen_1/population.csv")
+    assert [(row["generation"], row["child"]) for row in rows] == order
+    assert [row["survivor"] for row in rows] == ["1"] * MU + ["0"] * (LAMBDA + 1 - MU)
+    assert [float(row["fitness"]) for row in rows[:-1]] == pytest.approx(sorted(fitness.values()))
+    assert (rows[-1]["fitness"], rows[-1]["status"]) == ("", "failed")
+    survivors = read_json(run / "gen_1/parents.json")
+    assert survivors["generation"] == 1
+    assert [(str(o["generation"]), str(o["child"])) for o in (p["origin"] for p in survivors["parents"])] == order[:MU]
+    # The weights are the survivor's own, at its rank; the ancestor lives on as its copy in gen_0/parents.
+    assert order[:MU] == [("1", "2"), ("0", "0")]
+    for rank, source in enumerate(("gen_1/child_02/weights", "gen_0/parents/0")):
+        path = run / f"gen_1/parents/{rank}.safetensors"
+        assert path.read_bytes() == (run / f"{source}.safetensors").read_bytes() and not path.is_symlink()
+    assert sorted(path.name for path in (run / "gen_1/parents").iterdir()) == ["0.safetensors", "1.safetensors"]
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+def edit(path, change):
+    document = read_json(path)
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def test_selection_trusts_no_stored_fitness(run, copy):
+    def flatter(document):
+        document["parents"][0]["fitness"] = 1e-9
+
+    edit(copy / "gen_0/parents.json", flatter)
+    select(copy, 1, LAMBDA, MU, ["gen_0/parents.json"], weights_of("gen_0", 1))
+    for name in ("population.csv", "parents.json", "parents/0.safetensors", "parents/1.safetensors"):
+        assert (copy / "gen_1" / name).read_bytes() == (run / "gen_1" / name).read_bytes()
+
+
+def test_selection_refuses_what_does_not_fit(copy):
+    shutil.copy(copy / "gen_1/child_00/score.json", copy / "gen_1/child_02/score.json")
+    before = (copy / "gen_1/parents.json").read_bytes()
+    parents = ["gen_0/parents.json"], weights_of("gen_0", 1)
+    assert "generation 1, child 2 belongs to another genotype" in select(copy, 1, LAMBDA, MU, *parents, code=2)
+    assert "3 scores and 1 parents need as many weights, 3 and 0" in select(copy, 1, LAMBDA, MU, parents[0], code=2)
+    assert (copy / "gen_1/parents.json").read_bytes() == before
+
+
+def test_transfer_needs_the_parent(run, tmp_path):
+    message = transfer(run, 2, "child_01", weights_of("gen_1", 1), place=tmp_path, code=2)
+    assert "child_01 comes from parent 1, 1 parents are given" in message
+    message = transfer(run, 0, "child_00", weights_of("gen_1", 1), place=tmp_path, code=2)
+    assert "child_00 comes from parent None" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_twins_and_comparison(copy):
+    for index in range(LAMBDA):
+        initialise(copy, 1, f"scratch_{index:02d}")
+        child = read_json(copy / "gen_1/children.json")["children"][index]
+        architecture, weights = files.load(copy / f"gen_1/scratch_{index:02d}/initial.safetensors")
+        assert architecture == network(child["genotype"])
+        same(weights, initial_weights(architecture, child["seed"]))
+        history(copy / f"gen_1/child_{index:02d}/history.csv", 0.5 + index, 0.25 + index)
+        history(copy / f"gen_1/scratch_{index:02d}/history.csv", 5.5 + index, 5.25 + index)
+    history(copy / "control.csv", 0.75, 0.125)
+    members = [f"gen_1/child_{index:02d}" for index in range(LAMBDA)]
+    arguments = ["--children", "gen_1/children.json", "--control", "control.csv", "--table", "comparison.csv"]
+    arguments += ["--inheritance", *(f"{member}/inheritance.json" for member in members)]
+    arguments += ["--transferred", *(f"{member}/history.csv" for member in members)]
+    arguments += ["--scratch", *(f"{member}/history.csv".replace("child", "scratch") for member in members)]
+    program(copy, "compare", *arguments)
+    rows = read_csv(copy / "comparison.csv")
+    assert len(rows) == LAMBDA
+    for index, (row, member) in enumerate(zip(rows, members, strict=True)):
+        assert float(row["inherited"]) == read_json(copy / member / "inheritance.json")["fraction"]
+        found = [
+            float(row[f"{who}_{when}"])
+            for who in ("transferred", "scratch", "control")
+            for when in ("initial", "final")
+        ]
+        assert found == [0.5 + index, 0.25 + index, 5.5 + index, 5.25 + index, 0.75, 0.125]
+
+
+def test_champion(run, tmp_path):
+    arguments = ["--parents", run / "gen_1/parents.json", "--parent-weights", run / "gen_1/parents/0.safetensors"]
+    program(tmp_path, "champion", *arguments, "--champion", "champion.json", "--weights", "champion.safetensors")
+    assert read_json(tmp_path / "champion.json") == read_json(run / "gen_1/parents.json")["parents"][0]
+    assert (tmp_path / "champion.safetensors").read_bytes() == (run / "gen_1/parents/0.safetensors").read_bytes()
+
+
+def scale(run, folder, **settings):
+    """The written model.json, architecture and weights, beside the champion's."""
+    source = run / "gen_1/parents/0.safetensors"
+    arguments = ["--champion", source, "--name", "large", "--settings", json.dumps(settings), "--seed", 4]
+    program(folder, "scale", *arguments, "--model", "model.json", "--weights", "initial.safetensors")
+    made, weights = files.load(folder / "initial.safetensors")
+    champion, donor = files.load(source)
+    return SimpleNamespace(
+        model=read_json(folder / "model.json"), made=made, weights=weights, champion=champion, donor=donor
+    )
+
+
+@pytest.mark.parametrize("initial", ["champion", "scratch"])
+def test_scale(run, tmp_path, initial):
+    found = scale(run, tmp_path, height=64, width=40, initial=initial)
+    phi = np.log((64 + 40) / (HEIGHT + WIDTH)) / np.log(1.15)
+    depth, width = 1.2**phi, 1.1**phi
+    expected = dataclasses.replace(found.champion, height=64, width=40, scale=(depth, width))
+    assert dataclasses.replace(found.made, scale=(0.5, 0.5)) == dataclasses.replace(expected, scale=(0.5, 0.5))
+    assert found.made.scale == pytest.approx((depth, width), rel=1e-12)
+    if initial == "champion":
+        same(found.weights, inherit(found.champion, found.donor, found.made, 4)[0])
+    else:
+        same(found.weights, initial_weights(found.made, 4))
+    assert found.model == {
+        "schema_version": 1,
+        "name": "large",
+        "genotype": [list(row) for row in found.champion.genotype],
+        "height": 64,
+        "width": 40,
+        "phi": pytest.approx(phi),
+        "depth_coefficient": pytest.approx(depth),
+        "width_coefficient": pytest.approx(width),
+        "initial": initial,
+        **count_architecture(found.made),
+    }
+
+
+def test_scale_with_given_coefficients(run, tmp_path):
+    found = scale(run, tmp_path, height=64, width=32, coefficients=[2.0, 1.5])
+    assert found.made.scale == (2.0, 1.5) and found.model["phi"] is None
+    assert (found.model["depth_coefficient"], found.model["width_coefficient"]) == (2.0, 1.5)
+    assert found.model["initial"] == "scratch"
+    blocks = found.made.blocks()
+    assert list(blocks) == [2 * row[0] for row in found.champion.genotype]
+
+
+def test_conda_environment(tmp_path):
+    program(tmp_path, "conda_environment", "--lock", ROOT / "envs/lock.txt", "--output", "made.yaml")
+    assert (tmp_path / "made.yaml").read_bytes() == (ROOT / "envs/evopose.yaml").read_bytes()

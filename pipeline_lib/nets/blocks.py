@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from pipeline_lib.nets.batch_normalization import BatchNormalization
 from pipeline_lib.nets.spec import LayerSpec
 
 EPSILON = 1e-3  # of batch normalisation
@@ -91,7 +92,7 @@ def layer(spec: LayerSpec, options: LayerOptions) -> keras.layers.Layer:
                 **shared,
             )
         case "bn":
-            return keras.layers.BatchNormalization(momentum=options.batch_norm_momentum, epsilon=EPSILON, **shared)
+            return BatchNormalization(momentum=options.batch_norm_momentum, epsilon=EPSILON, **shared)
         case "swish" | "sigmoid":
             return keras.layers.Activation(spec.op, **shared)
         case "squeeze":

@@ -18,6 +18,7 @@ from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.weights import get_weights
 from pipeline_lib.train.history import History
 from pipeline_lib.train.model import PoseModel
+from pipeline_lib.train.optimizer import Adam
 from pipeline_lib.train.progress import Progress
 from pipeline_lib.train.schedule import warmup_cosine
 
@@ -133,7 +134,7 @@ def fit(
             settings.base_rate, settings.batch, settings.epochs, steps, settings.warmup_epochs, settings.scale_rate
         )
         model.compile(
-            keras.optimizers.Adam(rate),
+            Adam(rate),
             jit_compile=settings.jit_compile,
             steps_per_execution=_divisor(steps, settings.steps_per_execution),
         )

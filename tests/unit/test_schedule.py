@@ -28,3 +28,16 @@ def test_the_rate_is_scaled_by_the_batch_only_if_asked() -> None:
     assert float(warmup_cosine(1e-3, 256, 2, 10, 1)(10)) == pytest.approx(8e-3)
     unscaled = warmup_cosine(1e-3, 256, 2, 10, 1, scale_rate=False)
     assert float(unscaled(0)) == float(unscaled(5)) == float(unscaled(10)) == pytest.approx(1e-3)
+
+
+def test_schedule() -> None:
+    rate = warmup_cosine(2.5e-4, 512, 10, 100, 2)
+    top = 2.5e-4 * 512 / 32
+    assert float(rate(0)) == pytest.approx(2.5e-4)
+    assert float(rate(100)) == pytest.approx((2.5e-4 + top) / 2)
+    assert float(rate(200)) == pytest.approx(top)
+    assert float(rate(600)) == pytest.approx(top / 2, rel=1e-4)
+    assert float(rate(1000)) == pytest.approx(0, abs=1e-9)
+    assert float(warmup_cosine(1e-3, 64, 5, 10, 0)(0)) == pytest.approx(2e-3)
+    assert float(warmup_cosine(1e-3, 64, 5, 10, 0, scale_rate=False)(0)) == pytest.approx(1e-3)
+    assert float(warmup_cosine(1e-3, 64, 5, 10, 0)(25)) == pytest.approx(1e-3, rel=1e-4)

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline_lib.train.loss import keypoint_mse, person_mse
 from pipeline_lib.train.targets import heatmaps
+from tests.unit import restated
 
 
 def drawn(x: float, y: float, sigma: float = 1.0, v: float = 2) -> np.ndarray:
@@ -50,3 +51,24 @@ def test_predictions_in_bfloat16_are_compared_in_float32() -> None:
     predicted = keras.ops.cast(np.full((1, 2, 2, 1), 3.0), "bfloat16")
     true = np.full((1, 2, 2, 1), 2.99)
     assert float(keypoint_mse(true, predicted, np.ones((1, 1)))) == pytest.approx(1e-4, rel=1e-3)
+
+
+def test_heatmaps() -> None:
+    keypoints = np.array(
+        [[[10.0, 20.0, 2], [0, 0, 0], [-3, 70, 1]], [[31.9, 63.9, 1], [17.3, 40.2, 0], [5, 5, 2]]], "f4"
+    )
+    drawn = keras.ops.convert_to_numpy(heatmaps(keypoints, (64, 32), (16, 8), 1.3))
+    assert drawn.shape == (2, 16, 8, 3)
+    np.testing.assert_allclose(drawn, restated.heatmaps(keypoints, (64, 32), (16, 8), 1.3), atol=1e-3)
+    assert drawn[0, 5, 3, 0] == 255  # 10/32*8 + .5 = 3.0; 20/64*16 + .5 = 5.5
+    assert drawn[0, 0, 0, 1] == 255, "drawn whatever v is"
+
+
+def test_loss_keeps_masked_keypoints_and_drops_padding() -> None:
+    rng = np.random.default_rng(0)
+    true, predicted = rng.normal(size=(2, 3, 4, 5, 6)).astype("f4")
+    visible = np.array([[2, 1, 0, 0, 1, 2], [0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1]], "f4")
+    errors = ((true - predicted) ** 2 * (visible > 0)[:, None, None, :]).reshape(3, -1).sum(1) / (4 * 5 * 6)
+    assert float(keypoint_mse(true, predicted, visible)) == pytest.approx(errors.mean(), rel=1e-5)
+    weights = np.array([1, 1, 0], "f4")
+    assert float(keypoint_mse(true, predicted, visible, weights)) == pytest.approx(errors[:2].mean(), rel=1e-5)

@@ -1,4 +1,4 @@
-"""Targets, loss, schedule and whole trainings on a handful of pictures."""
+"""Whole trainings of a search network on a handful of pictures."""
 
 import csv
 import os
@@ -12,15 +12,13 @@ import numpy as np
 import pytest
 
 from pipeline_lib import devices
-from pipeline_lib.config import COCO_KEYPOINTS, FLIP_ONLY, ConversionSettings, TrainSettings
+from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, TrainSettings
 from pipeline_lib.data import convert, records
 from pipeline_lib.errors import ConfigError, DataError
 from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.spec import Architecture, initial_weights, tensors
 from pipeline_lib.train import trainer
-from pipeline_lib.train.loss import keypoint_mse
-from pipeline_lib.train.schedule import warmup_cosine
-from pipeline_lib.train.targets import heatmaps
+from tests.unit import restated
 
 PERSONS = 11
 TINY = Architecture(
@@ -33,51 +31,6 @@ TINY = Architecture(
     head_layers=1,
 )
 SETTINGS = TrainSettings(epochs=2, batch=4, l2=0.01, batch_norm_momentum=0.9, base_rate=0.01, evaluate_initial=True)
-
-
-def restated_heatmaps(keypoints: np.ndarray, size: tuple, output: tuple, sigma: float) -> np.ndarray:
-    maps = np.zeros((*keypoints.shape[:1], *output, keypoints.shape[1]))
-    for n, person in enumerate(keypoints):
-        for k, (x, y, _) in enumerate(person):
-            column, row = np.floor(x / size[1] * output[1] + 0.5), np.floor(y / size[0] * output[0] + 0.5)
-            for i in range(output[0]):
-                for j in range(output[1]):
-                    maps[n, i, j, k] = 255 * np.exp(-((i - row) ** 2 + (j - column) ** 2) / (2 * sigma**2))
-    return maps
-
-
-def test_heatmaps() -> None:
-    keypoints = np.array(
-        [[[10.0, 20.0, 2], [0, 0, 0], [-3, 70, 1]], [[31.9, 63.9, 1], [17.3, 40.2, 0], [5, 5, 2]]], "f4"
-    )
-    drawn = keras.ops.convert_to_numpy(heatmaps(keypoints, (64, 32), (16, 8), 1.3))
-    assert drawn.shape == (2, 16, 8, 3)
-    np.testing.assert_allclose(drawn, restated_heatmaps(keypoints, (64, 32), (16, 8), 1.3), atol=1e-3)
-    assert drawn[0, 5, 3, 0] == 255  # 10/32*8 + .5 = 3.0; 20/64*16 + .5 = 5.5
-    assert drawn[0, 0, 0, 1] == 255, "drawn whatever v is"
-
-
-def test_loss_keeps_masked_keypoints_and_drops_padding() -> None:
-    rng = np.random.default_rng(0)
-    true, predicted = rng.normal(size=(2, 3, 4, 5, 6)).astype("f4")
-    visible = np.array([[2, 1, 0, 0, 1, 2], [0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1]], "f4")
-    errors = ((true - predicted) ** 2 * (visible > 0)[:, None, None, :]).reshape(3, -1).sum(1) / (4 * 5 * 6)
-    assert float(keypoint_mse(true, predicted, visible)) == pytest.approx(errors.mean(), rel=1e-5)
-    weights = np.array([1, 1, 0], "f4")
-    assert float(keypoint_mse(true, predicted, visible, weights)) == pytest.approx(errors[:2].mean(), rel=1e-5)
-
-
-def test_schedule() -> None:
-    rate = warmup_cosine(2.5e-4, 512, 10, 100, 2)
-    top = 2.5e-4 * 512 / 32
-    assert float(rate(0)) == pytest.approx(2.5e-4)
-    assert float(rate(100)) == pytest.approx((2.5e-4 + top) / 2)
-    assert float(rate(200)) == pytest.approx(top)
-    assert float(rate(600)) == pytest.approx(top / 2, rel=1e-4)
-    assert float(rate(1000)) == pytest.approx(0, abs=1e-9)
-    assert float(warmup_cosine(1e-3, 64, 5, 10, 0)(0)) == pytest.approx(2e-3)
-    assert float(warmup_cosine(1e-3, 64, 5, 10, 0, scale_rate=False)(0)) == pytest.approx(1e-3)
-    assert float(warmup_cosine(1e-3, 64, 5, 10, 0)(25)) == pytest.approx(1e-3, rel=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +108,7 @@ def restated_validation(manifest: Path, weights: dict, sigma: float) -> float:
         assert weight == 1
         pixels = (images / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
         predicted = keras.ops.convert_to_numpy(network(pixels.astype("f4"), training=False))
-        target = restated_heatmaps(keypoints, (32, 32), predicted.shape[1:3], sigma)
+        target = restated.heatmaps(keypoints, (32, 32), predicted.shape[1:3], sigma)
         losses.append((((predicted - target) ** 2) * (keypoints[:, :, 2] > 0)[:, None, None, :]).mean())
     assert len(losses) == PERSONS
     return float(np.mean(losses))
@@ -262,34 +215,6 @@ def test_what_cannot_be_trained_is_refused(manifest: Path, initial: Path, tmp_pa
         run(manifest, initial, tmp_path, batch=12)
     with pytest.raises(Exception, match="no GPU here"):
         devices.check("gpu")
-
-
-def test_order_and_augmentation_are_addressed(manifest: Path) -> None:
-    read = records.read_manifest(manifest)
-    options = {
-        "height": 32,
-        "width": 32,
-        "batch": PERSONS,
-        "shuffle": True,
-        "augmentation": FLIP_ONLY,
-        "metadata": True,
-    }
-
-    def epochs(**changes: object) -> list[tuple[list[int], bytes]]:
-        data = records.dataset(read, **options, **changes)
-        return [(list(batch["image_id"]), batch["image"].tobytes()) for batch in data.as_numpy_iterator()]
-
-    first = epochs(epochs=3, seed=1)
-    assert all(sorted(ids) == list(range(1, PERSONS + 1)) for ids, _ in first), "every person once an epoch"
-    assert len({tuple(ids) for ids, _ in first}) == 3, "another order each epoch"
-    assert epochs(epochs=3, initial_epoch=1, seed=1) == first[1:], "as if training had begun at epoch 0"
-    assert epochs(epochs=3, seed=2) != first
-
-
-def test_the_last_batch_is_padded_with_weight_zero(manifest: Path) -> None:
-    batches = list(records.dataset(records.read_manifest(manifest), height=32, width=32, batch=4).as_numpy_iterator())
-    assert [list(weight) for _, _, weight in batches] == [[1] * 4, [1] * 4, [1, 1, 1, 0]]
-    assert {images.shape for images, _, _ in batches} == {(4, 32, 32, 3)}
 
 
 def test_detections_cannot_be_trained_on(manifest: Path, initial: Path, tmp_path: Path) -> None:

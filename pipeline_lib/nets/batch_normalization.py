@@ -1,0 +1,32 @@
+"""Batch normalisation whose training pass is one operation."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("evopose")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` over all but the last axis, with TensorFlow's fused training pass.
+
+    Keras composes the pass of a dozen element-wise operations, each of which reads and writes the whole activation; on a
+    CPU they cost more than the convolutions of a search network. Inference and other backends are Keras' own.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise (N, H, W, C); in training by the batch, whose statistics the moving ones are moved towards."""
+        if not (training and self.trainable) or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        gamma, beta = (ops.cast(weight, "float32") for weight in (self.gamma, self.beta))
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
+        )
+        # The operation's variance is that of a sample (n - 1), Keras' that of the batch (n).
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype)
+        variance *= (count - 1) / count
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        return outputs

@@ -367,6 +367,7 @@ class EvaluationConfig(Section):
         "aligned", description="Average with the mirrored crop, aligned exactly or by the released whole-pixel shift."
     )
     score_threshold: float = Field(0.2, description="Keypoints below it do not count in a person's score.")
+    cpu_threads: Positive = Field(1, description="TensorFlow's CPU threads of a prediction.")
 
 
 class ReportConfig(Section):

@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
             f"{arguments.weights}: a network for {architecture.keypoints} keypoints, but the data set of "
             f"{arguments.manifest} has {len(schema.names)}; use weights that were trained on it"
         )
-    devices.configure(arguments.cpu_threads, deterministic=True)
+    devices.configure(settings.cpu_threads, deterministic=True)
     with devices.strategy(arguments.device).scope():
         network = on_crops(build_architecture(architecture, weights=weights))
     batches = records.dataset(
@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
         width=architecture.width,
         batch=settings.batch,
         metadata=True,
-        threads=arguments.cpu_threads,
+        threads=settings.cpu_threads,
     )
     with records.readable_errors():
         results = predict(
@@ -57,7 +57,6 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--settings", default="{}", help="`evaluation` of the configuration as JSON")
     options.add_argument("--flip", choices=("aligned", "released", "off"), help="flip test instead of the settings'")
     options.add_argument("--device", choices=("auto", "cpu", "gpu", "tpu"), default="auto", help="where to compute")
-    options.add_argument("--cpu-threads", type=int, default=1, help="TensorFlow's CPU threads")
     options.add_argument("--results", type=Path, required=True, help="output: COCO result list (JSON)")
     return options
 

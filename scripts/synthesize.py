@@ -11,7 +11,7 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.config import SyntheticConfig
     from pipeline_lib.data.synthetic import synthesize
 
-    synthesize(cli.settings(SyntheticConfig, arguments.settings), arguments.seed, arguments.output)
+    synthesize(cli.settings(SyntheticConfig, arguments.settings), arguments.seed, arguments.output, arguments.workers)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--settings", default="{}", help="the section dataset.synthetic of the configuration, as JSON")
     options.add_argument("--seed", type=int, required=True, help="everything is drawn from it; 0 or more")
+    options.add_argument("--workers", type=int, default=1, help="processes that draw pictures (default: 1)")
     options.add_argument("--output", type=Path, required=True, help="folder for images/ and annotations/")
     return options
 

@@ -61,8 +61,8 @@ def place(drawn: Figure, name: str) -> np.ndarray:
 
 def test_same_seed_same_bytes_and_more_pictures_change_none(tmp_path: Path) -> None:
     small = SyntheticConfig(train_images=3, val_images=2)
-    for name, config, seed in (("a", small, 5), ("b", small, 5), ("other", small, 6)):
-        synthesize(config, seed, tmp_path / name)
+    for name, seed, workers in (("a", 5, 1), ("b", 5, 2), ("other", 6, 1)):
+        synthesize(small, seed, tmp_path / name, workers)
     first, second, other = (files(tmp_path / name) for name in ("a", "b", "other"))
     assert first == second
     assert all(first[name] != other[name] for name in first)

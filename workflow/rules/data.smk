@@ -19,6 +19,7 @@ if cfg.dataset.synthetic:
             "<benchmarks>/data/synthesize.tsv"
         conda:
             "../../envs/evopose.yaml"
+        threads: 4
         params:
             settings=plan.settings(cfg.dataset.synthetic),
             seed=cfg.dataset.synthetic.seed,
@@ -29,6 +30,7 @@ if cfg.dataset.synthetic:
             "exec python scripts/synthesize.py"
             " --settings {params.settings:q}"
             " --seed {params.seed}"
+            " --workers {threads}"
             " --output {params.folder:q}"
             " 2> {log:q}"
 

@@ -13,14 +13,13 @@ rule predict:
         "<benchmarks>/models/{model}/predict_{boxes}.tsv"
     conda:
         "../../envs/evopose.yaml"
-    threads: cfg.final.train.cpu_threads
+    threads: cfg.evaluation.cpu_threads
     resources:
         accelerator=ACCELERATOR,
         device=DEVICE,
     params:
         settings=plan.settings(cfg.evaluation),
         keypoints=plan.settings(cfg.dataset.keypoints),
-        cpu_threads=cfg.final.train.cpu_threads,
     message:
         "{wildcards.model}: predicting on {wildcards.boxes} boxes"
     shell:
@@ -30,7 +29,6 @@ rule predict:
         " --settings {params.settings:q}"
         " --keypoints {params.keypoints:q}"
         " --device {resources.device}"
-        " --cpu-threads {params.cpu_threads}"
         " --results {output.predictions:q}"
         " 2> {log:q}"
 

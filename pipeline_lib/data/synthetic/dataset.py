@@ -7,6 +7,11 @@ not change the first ones.
 import json
 import logging
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +39,11 @@ FLAT_BOX, BOX_OUTSIDE = 4, 5
 _MADE = "2026-01-01"
 
 
-def synthesize(config: SyntheticConfig, seed: int, folder: Path) -> None:
-    """Write the data set below `folder`; the same `config` and `seed` give the same bytes.
+Picture = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]
+
+
+def synthesize(config: SyntheticConfig, seed: int, folder: Path, workers: int = 1) -> None:
+    """Write the data set below `folder`; the same `config` and `seed` give the same bytes, whatever the `workers`.
 
     Writes images/{train,val}/<12-digit id>.jpg, annotations/person_keypoints_{train,val}.json and
     annotations/person_detections_val.json; JPEGs that an earlier run left in the image folders are removed.
@@ -46,15 +54,14 @@ def synthesize(config: SyntheticConfig, seed: int, folder: Path) -> None:
         annotations: list[dict[str, Any]] = []
         detections: list[dict[str, Any]] = []
         pictures = folder / "images" / split
-        for index in range(number):
-            image, entry, own, found = make(config, seed, split, index)
-            _write_jpeg(pictures / entry["file_name"], image)
-            images.append(entry)
-            annotations += own
-            detections += found
-            if time.monotonic() - said > PROGRESS_SECONDS:
-                said = time.monotonic()
-                log.info("%s: %d of %d pictures", split, index + 1, number)
+        with _pictures(partial(_write_picture, config, seed, split, pictures), number, workers) as written:
+            for entry, own, found in written:
+                images.append(entry)
+                annotations += own
+                detections += found
+                if time.monotonic() - said > PROGRESS_SECONDS:
+                    said = time.monotonic()
+                    log.info("%s: %d of %d pictures", split, len(images), number)
         names = {entry["file_name"] for entry in images}
         for stale in pictures.glob("*.jpg"):
             if stale.name not in names:
@@ -73,6 +80,22 @@ def synthesize(config: SyntheticConfig, seed: int, folder: Path) -> None:
             len(annotations),
             time.monotonic() - started,
         )
+
+
+@contextmanager
+def _pictures(write: partial[Picture], number: int, workers: int) -> Iterator[Iterator[Picture]]:
+    """What `write` returns for each index, in order."""
+    if workers == 1:
+        yield map(write, range(number))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield pool.map(write, range(number), chunksize=8)
+
+
+def _write_picture(config: SyntheticConfig, seed: int, split: str, folder: Path, index: int) -> Picture:
+    image, entry, annotations, detections = make(config, seed, split, index)
+    _write_jpeg(folder / entry["file_name"], image)
+    return entry, annotations, detections
 
 
 def make(

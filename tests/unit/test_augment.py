@@ -43,8 +43,17 @@ def test_a_mirrored_and_turned_crop_is_the_mirror_image_of_the_turned_one() -> N
     np.testing.assert_allclose(augment.apply(mirrored, points), expected)
 
 
-def test_a_box_without_area_is_cropped() -> None:
-    assert np.isfinite(augment.crop_affine([10, 10, 0, 0], 48, 32)).all()
+def test_a_box_without_area_is_one_of_one_pixel() -> None:
+    affine = augment.crop_affine([10, 10, 0, 0], 48, 32)
+    np.testing.assert_allclose(affine, [[48 / 1.25, 0, 16 - 384], [0, 48 / 1.25, 24 - 384]])
+
+
+def test_pixels_are_interpolated_linearly() -> None:
+    """Half a pixel to the right of a bright column: half of it in both neighbours, nothing around them."""
+    image = np.full((20, 12, 3), 40, np.uint8)
+    image[:, 6] = 140
+    pixels = augment.crop(image, np.zeros((3, 3), np.float32), [1.5, 2, 8, 16], 20, 10, SCHEMA)[0]
+    np.testing.assert_array_equal(pixels[:, :, 1], [[40, 40, 40, 40, 40, 90, 90, 40, 40, 40]] * 20)
 
 
 def test_pixels_are_moved_without_interpolation_where_nothing_changes() -> None:
@@ -102,6 +111,17 @@ def test_half_body_crops_are_for_persons_with_more_labelled_joints_than_the_limi
     np.testing.assert_allclose(affine(8), augment.crop_affine(half, 96, 64))
 
 
+def test_hidden_joints_count_in_half_bodies_like_seen_ones() -> None:
+    seen = person(*NAMES[:9])
+    hidden = np.where(seen == 2, np.float32(1), seen)
+    assert set(hidden[:, 2]) == {0, 1}
+    box = augment.half_body_box(hidden, COCO_KEYPOINTS, "upper")
+    np.testing.assert_array_equal(box, augment.half_body_box(seen, COCO_KEYPOINTS, "upper"))
+    image = np.zeros((100, 80, 3), np.uint8)
+    affine = augment.crop(image, hidden, [10, 10, 60, 80], 96, 64, COCO_KEYPOINTS, augment.Draw(half="upper"), 8)[2]
+    np.testing.assert_allclose(affine, augment.crop_affine(box, 96, 64))
+
+
 def test_one_setting_does_not_change_the_draws_of_another() -> None:
     full = Augmentation(half_body_probability=1)
     for index in range(20):
@@ -124,6 +144,19 @@ def test_halves_are_drawn_evenly_and_as_often_as_asked() -> None:
     draws = [augment.sample(Augmentation(half_body_probability=0.4), 0, 0, index).half for index in range(2000)]
     assert np.mean([half is not None for half in draws]) == pytest.approx(0.4, abs=0.04)
     assert np.mean([half == "upper" for half in draws if half]) == pytest.approx(0.5, abs=0.06)
+
+
+def test_changes_are_drawn_independently_of_each_other() -> None:
+    draws = [augment.sample(Augmentation(half_body_probability=0.5), 0, 0, index) for index in range(3000)]
+    turned, halved = (np.array([bool(getattr(draw, name)) for draw in draws]) for name in ("rotation", "half"))
+    flipped, larger = np.array([draw.flip for draw in draws]), np.array([draw.scale > 1 for draw in draws])
+    clockwise = np.array([draw.rotation > 0 for draw in draws])[turned]
+    upper = np.array([draw.half == "upper" for draw in draws])[halved]
+    facts = np.array([flipped, turned, halved, larger])
+    for chosen in (facts, np.array([*facts[:, turned], clockwise]), np.array([*facts[:, halved], upper])):
+        varied = chosen[chosen.std(axis=1) > 0]
+        correlation = np.corrcoef(varied) - np.eye(len(varied))
+        assert np.abs(correlation).max() < 0.1
 
 
 @pytest.mark.parametrize("box", [BOX, [3.0, 4.0, 90.0, 30.0]])

@@ -84,6 +84,19 @@ def test_validation_keeps_crowds_and_unlabelled_people_with_nothing_visible(mixe
     assert selection.dropped == {"invalid_box": 1, "unknown_image": 1}
 
 
+def test_what_an_annotation_may_leave_out(write: Any) -> None:
+    """Without iscrowd it is a person, without num_keypoints the visibilities say it, without area the box does."""
+    people = [annotation(1), annotation(2, keypoints=NONE), annotation(3, bbox=[10, 20, 0, 41])]
+    for person in people:
+        del person["iscrowd"], person["num_keypoints"], person["area"]
+    path = write(people)
+    training, validation = (ground_truth(path, POINTS, training=training) for training in (True, False))
+    assert [(person.annotation_id, person.labelled) for person in training.people] == [(1, True)]
+    assert training.dropped == {"no_labelled_keypoints": 1, "invalid_box": 1}
+    assert [(person.annotation_id, person.labelled) for person in validation.people] == [(1, True), (2, False)]
+    assert validation.dropped == {"invalid_box": 1}
+
+
 def test_person_has_everything_of_its_annotation(write: Any) -> None:
     path = write([annotation(4, image_id=3, keypoints=[5.25, 6.5, 1, 7, 8, 2])], [image(3, 50, 60)])
     (person,) = ground_truth(path, POINTS, training=True).people

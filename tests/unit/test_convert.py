@@ -182,8 +182,9 @@ def test_nothing_of_an_earlier_conversion_is_left(source: Path, tmp_path: Path) 
     [
         (b"no image at all", r"b\.png: not readable as an image"),
         (cv2.imencode(".png", np.zeros((40, 30), np.uint8))[1].tobytes(), r"b\.png: 40x30 pixels.*30x40"),
+        (cv2.imencode(".png", np.zeros((30, 41), np.uint8))[1].tobytes(), r"b\.png: 30x41 pixels.*30x40"),
     ],
-    ids=["damaged", "turned"],
+    ids=["damaged", "turned", "wider"],
 )
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
 def test_unusable_images_are_named_and_leave_no_manifest(

@@ -1,11 +1,13 @@
 """Reading of records: order, contents, padding, and what is said about damaged files."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import tensorflow as tf
 
@@ -99,6 +101,16 @@ def test_a_record_arrives_whole(manifest: Path) -> None:
         np.testing.assert_allclose(augment.apply(batch["inverse"][0].astype(float), there), [[7, 9]], atol=1e-4)
 
 
+def test_an_orientation_in_the_file_is_not_applied(tmp_path: Path) -> None:
+    """Annotations are of the pixels as they are stored; 6 asks a viewer for a quarter turn."""
+    turned, stream = PIL.Image.Exif(), io.BytesIO()
+    turned[0x0112] = 6
+    PIL.Image.fromarray(picture(3)).save(stream, "jpeg", quality=95, exif=turned)
+    batch = read(write(tmp_path, images={3: stream.getvalue()}))[3]
+    crop = augment.crop(picture(3), keypoints(3), box(3), 24, 16, COCO_KEYPOINTS)[0]
+    assert np.abs(batch["image"][0].astype(int) - crop).mean() < 6
+
+
 def test_padding_fills_the_last_batch(manifest: Path) -> None:
     last = read(manifest, batch=4)[-1]
     np.testing.assert_array_equal(last["weight"], [1, 0, 0, 0])
@@ -115,7 +127,7 @@ def test_every_epoch_is_padded_for_itself(manifest: Path) -> None:
 
 
 def test_augmentation_is_that_of_epoch_and_record(manifest: Path) -> None:
-    augmentation = Augmentation(half_body_probability=0.5, half_body_joints=5)
+    augmentation = Augmentation(half_body_probability=0.5, half_body_joints=11)
     options: dict[str, Any] = {"augmentation": augmentation, "seed": 5, "shuffle": True, "epochs": 3}
     batches = read(manifest, **options)
     for epoch in range(3):
@@ -123,12 +135,26 @@ def test_augmentation_is_that_of_epoch_and_record(manifest: Path) -> None:
         for person, batch in zip(ids(part), part, strict=True):
             draw = augment.sample(augmentation, 5, epoch, person)
             pixels = np.zeros((30, 40, 3), np.uint8)
-            moved = augment.crop(pixels, keypoints(person), box(person), 24, 16, COCO_KEYPOINTS, draw, 5)[1]
+            moved = augment.crop(pixels, keypoints(person), box(person), 24, 16, COCO_KEYPOINTS, draw, 11)[1]
             np.testing.assert_array_equal(batch["keypoints"], [moved])
+    labelled = [np.count_nonzero(keypoints(person)[:, 2]) for person in range(PERSONS)]
+    assert min(labelled) <= 11 < max(labelled), "some have enough joints for half bodies, some have not"
     tail = read(manifest, initial_epoch=1, threads=2, **options)
     for one, other in zip(batches[PERSONS:], tail, strict=True):
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_each_epoch_has_its_own_order_by_seed(manifest: Path) -> None:
+    parts = records.read_manifest(manifest).shards
+    found = {}
+    for seed in (1, 2):
+        order = ids(read(manifest, seed=seed, shuffle=True, epochs=2))
+        found |= {(seed, 0): order[:PERSONS], (seed, 1): order[PERSONS:]}
+    for (seed, epoch), order in found.items():
+        assert sorted(order) == list(range(PERSONS))
+        assert order == list(records.order(parts, seed, epoch))
+    assert len(set(map(tuple, found.values()))) == 4
 
 
 def shards(*counts: int) -> tuple[records.Shard, ...]:
@@ -141,6 +167,11 @@ def test_small_sets_are_shuffled_fully() -> None:
     assert (records.order(shards(30, 20), 1, 0) != records.order(shards(30, 20), 1, 1)).any()
     assert (records.order(shards(30, 20), 1, 0) != records.order(shards(30, 20), 2, 0)).any()
     np.testing.assert_array_equal(records.order(shards(30, 20), 1, 4), records.order(shards(30, 20), 1, 4))
+
+
+def test_eight_thousand_records_are_mixed() -> None:
+    positions = records.order(shards(*[1024] * 8), 1, 0)
+    assert set(positions[:100] // 1024) == set(range(8))
 
 
 def test_large_sets_are_shuffled_in_groups_of_shards() -> None:

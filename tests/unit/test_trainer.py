@@ -15,40 +15,60 @@ import pytest
 import tensorflow as tf
 
 from pipeline_lib.artifacts import read_csv
-from pipeline_lib.config import COCO_KEYPOINTS, TrainSettings
-from pipeline_lib.data import records
+from pipeline_lib.config import COCO_KEYPOINTS, Augmentation, TrainSettings
+from pipeline_lib.data import augment, records
 from pipeline_lib.errors import ArtifactError, EvoPoseError
 from pipeline_lib.nets import files
 from pipeline_lib.nets.spec import Architecture, initial_weights
 from pipeline_lib.train import progress, trainer
+from tests.unit import restated
 
 PERSONS = 10
 
 
+def stored() -> list[tuple[np.ndarray, np.ndarray]]:
+    """RGB picture and keypoints of each person."""
+    rng = np.random.default_rng(0)
+    people = []
+    for _ in range(PERSONS):
+        image = rng.integers(0, 256, (32, 32, 3), np.uint8)
+        points = np.column_stack([rng.uniform(0, 32, (17, 2)), rng.integers(0, 3, 17)])
+        people.append((image, points.astype(np.float32)))
+    return people
+
+
+BOX = [2, 2, 28, 28]  # of everybody
+
+
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> records.Manifest:
+    """Two shards: of the first 6 persons and of the others. `validation.json` names the first one only."""
     folder = tmp_path_factory.mktemp("records")
-    rng = np.random.default_rng(0)
-    path = folder / "0.tfrecord"
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for person in range(PERSONS):
-            image = cv2.imencode(".png", rng.integers(0, 256, (32, 32, 3), np.uint8))[1].tobytes()
-            points = np.column_stack([rng.uniform(0, 32, (17, 2)), rng.integers(0, 3, 17)])
-            floats = {"box": [2, 2, 28, 28], "keypoints": points.ravel(), "score": [1]}
-            integers = {"image_id": [person], "annotation_id": [person]}
-            feature = {name: tf.train.Feature(float_list=tf.train.FloatList(value=v)) for name, v in floats.items()}
-            feature |= {name: tf.train.Feature(int64_list=tf.train.Int64List(value=v)) for name, v in integers.items()}
-            feature["image"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
-            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
-    content = {
-        "schema_version": 1,
-        "boxes": "ground_truth",
-        "records": "images",
-        "keypoints": COCO_KEYPOINTS.model_dump(mode="json"),
-        "examples": PERSONS,
-        "shards": [{"file": path.name, "examples": PERSONS, "bytes": path.stat().st_size}],
-    }
-    (folder / "manifest.json").write_text(json.dumps(content))
+    shards = []
+    for name, people in (("0.tfrecord", range(6)), ("1.tfrecord", range(6, PERSONS))):
+        with tf.io.TFRecordWriter(str(folder / name)) as writer:
+            for person in people:
+                pixels, points = stored()[person]
+                image = cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
+                floats = {"box": BOX, "keypoints": points.ravel(), "score": [1]}
+                integers = {"image_id": [person], "annotation_id": [person]}
+                feature = {key: tf.train.Feature(float_list=tf.train.FloatList(value=v)) for key, v in floats.items()}
+                feature |= {
+                    key: tf.train.Feature(int64_list=tf.train.Int64List(value=v)) for key, v in integers.items()
+                }
+                feature["image"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
+                writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+        shards.append({"file": name, "examples": len(people), "bytes": (folder / name).stat().st_size})
+    for name, count in (("manifest", 2), ("validation", 1)):
+        content = {
+            "schema_version": 1,
+            "boxes": "ground_truth",
+            "records": "images",
+            "keypoints": COCO_KEYPOINTS.model_dump(mode="json"),
+            "examples": sum(shard["examples"] for shard in shards[:count]),
+            "shards": shards[:count],
+        }
+        (folder / f"{name}.json").write_text(json.dumps(content))
     return records.read_manifest(folder / "manifest.json")
 
 
@@ -85,6 +105,68 @@ def test_history_has_what_was_measured(
     assert "generation 1, child 3: 50 %, epoch 1/2, loss" in caplog.text
     assert "generation 1, child 3: 100 %, epoch 2/2, loss" in caplog.text
     assert "0:00 left" in caplog.messages[-1]
+
+
+def measured(images: list[np.ndarray], points: list[np.ndarray], weights: list[np.ndarray]) -> float:
+    """The mean loss of persons in NumPy, for `narrow` with `weights` and maps of 8 x 4."""
+    pixels = (np.array(images) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    predicted = np.einsum("nhwc,ck->nhwk", pixels[:, ::4, ::4], weights[0][0, 0]) + weights[1]
+    keypoints = np.array(points)
+    target = restated.heatmaps(keypoints, (32, 16), (8, 4), 2 * 8 / 64)
+    return float(np.mean((predicted - target) ** 2 * (keypoints[:, None, None, :, 2] > 0)))
+
+
+def narrow() -> keras.Model:
+    """Crops of 32 x 16 to maps of 8 x 4: each map's pixel sees one pixel of the crop."""
+    image = keras.Input((32, 16, 3))
+    return keras.Model(image, keras.layers.Conv2D(17, 1, 4, kernel_regularizer=keras.regularizers.L2(0.1))(image))
+
+
+def test_what_is_trained_on_and_what_is_validated(manifest: records.Manifest, tmp_path: Path) -> None:
+    """At a rate next to zero, losses say which crops were seen: 8 of 10 persons an epoch, changed, in its order."""
+    changes = Augmentation(half_body_probability=0.5, half_body_joints=10)
+    model, people = narrow(), stored()
+    model.set_weights([np.random.default_rng(2).normal(0, 20, weight.shape) for weight in model.get_weights()])
+    weights = [np.array(weight, np.float64) for weight in model.get_weights()]
+    settings = TrainSettings(epochs=2, batch=4, base_rate=1e-12, augmentation=changes, evaluate_initial=True)
+    validation = records.read_manifest(manifest.path.with_name("validation.json"))
+    path = tmp_path / "history.csv"
+    trainer.fit(model, manifest, validation, settings, 1, path, tf.distribute.get_strategy())
+
+    def loss(draws: dict[int, augment.Draw]) -> float:
+        crops = [augment.crop(*people[n], BOX, 32, 16, COCO_KEYPOINTS, draw, 10) for n, draw in draws.items()]
+        return measured([pixels for pixels, *_ in crops], [points for _, points, _ in crops], weights)
+
+    penalty = 0.1 * float((weights[0] ** 2).sum())
+    rows = read_csv(path)
+    for epoch, row in enumerate(rows[1:]):
+        order = records.order(manifest.shards, 1, epoch)[:8]
+        expected = loss({n: augment.sample(changes, 1, epoch, int(n)) for n in order})
+        assert float(row["data_loss"]) == pytest.approx(expected, rel=1e-5)
+        assert float(row["loss"]) == pytest.approx(expected + penalty, rel=1e-5)
+    unchanged = loss(dict.fromkeys(range(6), augment.UNCHANGED))
+    assert [float(row["val_loss"]) for row in rows] == pytest.approx([unchanged] * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize(("keep", "expected"), [("best", 2.0), ("last", 4.0)])
+def test_the_weights_of_the_lowest_validation_loss_are_kept(tmp_path: Path, keep: str, expected: float) -> None:
+    """The second of four epochs is the best one, by its validation loss only; the first of two equal ones is kept."""
+    model = narrow()
+    outer = keras.Model(model.input, model(model.input))
+    outer.compile(keras.optimizers.SGD(0.1))
+    written = trainer.History(tmp_path / "history.csv", "CPU", 1)
+    callback = trainer._Epochs(model, written, progress.Progress("", 4, 1, 1), lambda step: 0.1, best=keep == "best")
+    callback.set_model(outer)
+    for epoch, loss in enumerate([5.0, 3.0, 3.0, 4.0]):
+        model.set_weights([np.full(weight.shape, epoch + 1.0) for weight in model.get_weights()])
+        callback.on_epoch_end(epoch, {"loss": 9.0 - epoch, "data_loss": 8.0 - epoch, "val_loss": loss})
+    assert {float(value) for weight in callback.kept().values() for value in weight.ravel()} == {expected}
+    assert [(row["loss"], row["data_loss"], row["val_loss"]) for row in read_csv(written.path)] == [
+        ("9.0", "8.0", "5.0"),
+        ("8.0", "7.0", "3.0"),
+        ("7.0", "6.0", "3.0"),
+        ("6.0", "5.0", "4.0"),
+    ]
 
 
 def test_the_validation_loss_does_not_depend_on_the_batch(manifest: records.Manifest, tmp_path: Path) -> None:
@@ -186,15 +268,19 @@ def test_settings_reach_the_network(
 
     def build(architecture: Architecture, **options: Any) -> None:
         seen.update(options, architecture=architecture, policy=keras.config.dtype_policy().name)
+
+    def fit(network: None, training: records.Manifest, validation: records.Manifest, *rest: Any) -> None:
+        seen.update(training=training.examples, validation=validation.examples, rest=rest[:3])
         raise Reached
 
     monkeypatch.setattr(trainer, "build_architecture", build)
+    monkeypatch.setattr(trainer, "fit", fit)
     monkeypatch.setattr(trainer.devices, "configure", lambda *numerics: seen.update(numerics=numerics))
     with pytest.raises(Reached):
         trainer.train(
             initial=tmp_path / "initial.safetensors",
             train_manifest=manifest.path,
-            val_manifest=manifest.path,
+            val_manifest=manifest.path.with_name("validation.json"),
             weights=tmp_path / "weights.safetensors",
             history=tmp_path / "history.csv",
             settings=settings,
@@ -211,6 +297,9 @@ def test_settings_reach_the_network(
         "seed": 2**40 + 5,
         "policy": "mixed_bfloat16",
         "numerics": (1, True),
+        "training": PERSONS,
+        "validation": 6,
+        "rest": (settings, 2**40 + 5, tmp_path / "history.csv"),
     }
     assert keras.config.dtype_policy().name == "float32", "the policy of other networks stays"
 

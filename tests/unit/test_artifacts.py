@@ -63,6 +63,42 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     assert artifacts.read_json(path) == "new"
 
 
+WRITERS = {
+    "text": lambda path, size: artifacts.write_text(path, "a" * size),
+    "json": lambda path, size: artifacts.write_json(path, list(range(size))),
+    "csv": lambda path, size: artifacts.write_csv(path, [{"a": number} for number in range(size)], ("a",)),
+    "weights": lambda path, size: artifacts.save_weights(path, {"a": np.arange(size)}),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_reader_of_the_old_file_keeps_it(tmp_path, kind):
+    path = tmp_path / "file"
+    WRITERS[kind](path, 900)
+    old = path.read_bytes()
+    with path.open("rb") as reader:
+        start = reader.read(9)
+        WRITERS[kind](path, 3)
+        assert start + reader.read() == old
+    assert len(path.read_bytes()) < len(old)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_do_not_share_a_temporary_file(tmp_path):
+    script = (
+        "import sys\n"
+        "from pipeline_lib import artifacts\n"
+        "with artifacts.atomic_path(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('theirs')\n"
+    )
+    path = tmp_path / "file.txt"
+    with artifacts.atomic_path(path) as temporary:
+        temporary.write_text("ours")
+        subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, check=True)
+        assert (path.read_text(), temporary.read_text()) == ("theirs", "ours")
+    assert path.read_text() == "ours"
+
+
 def test_bytes_are_on_disk_before_the_name(tmp_path, monkeypatch):
     events = []
     fsync, replace = os.fsync, Path.replace
@@ -125,6 +161,15 @@ def test_metadata_is_read_without_the_tensors(tmp_path):
     assert artifacts.load_metadata(path) == {}
 
 
+@pytest.mark.parametrize("length", range(8))
+def test_tensors_start_at_a_multiple_of_8(tmp_path, length):
+    """As the format asks for, so that they can be mapped into memory."""
+    artifacts.save_weights(tmp_path / "file", TENSORS, {"text": "a" * length})
+    content = (tmp_path / "file").read_bytes()
+    header = int.from_bytes(content[:8], "little")
+    assert header % 8 == 0 and len(content) == 8 + header + sum(tensor.nbytes for tensor in TENSORS.values())
+
+
 def test_damage_is_named(tmp_path):
     weights, document, table = tmp_path / "a.safetensors", tmp_path / "a.json", tmp_path / "a.csv"
     artifacts.save_weights(weights, TENSORS)
@@ -161,4 +206,10 @@ def test_sha256_is_the_files(tmp_path):
 def test_provenance_says_what_computed():
     found = artifacts.provenance()
     assert found["versions"]["numpy"] == np.__version__
-    assert found["commit"] is None or len(found["commit"]) == 40
+    assert found["versions"].keys() >= {"evopose", "keras", "numpy"}
+    assert found["versions"].keys() & {"tensorflow", "tensorflow-tpu"}
+    head = None
+    if (ROOT / ".git").exists():
+        shown = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+        head = shown.stdout.strip() or None
+    assert found["commit"] == head

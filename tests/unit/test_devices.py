@@ -4,6 +4,7 @@ import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,8 +70,24 @@ def test_a_gpu_can_be_hidden(machine: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (machine / "nvidia0").touch()
     devices.check("gpu")
     assert devices.available() == ["gpu", "cpu"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert devices.available() == ["cpu"]
+    for hidden in ("-1", "", " "):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        assert devices.available() == ["cpu"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert devices.available() == ["gpu", "cpu"]
+
+
+def test_a_gpu_of_the_windows_subsystem_is_one(machine: Path) -> None:
+    (machine / "dxg").touch()
+    assert devices.available() == ["gpu", "cpu"]
+
+
+def test_the_best_device_comes_first(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "nvidia0").touch()
+    (machine / "accel0").touch()
+    assert devices.available() == ["gpu", "cpu"]  # a TPU without its packages is of no use
+    installed(monkeypatch, "tensorflow-tpu", "libtpu")
+    assert devices.available() == ["tpu", "gpu", "cpu"]
 
 
 def test_unknown_devices_are_refused(machine: Path) -> None:
@@ -128,3 +145,28 @@ def test_one_cpu_and_too_few() -> None:
     assert devices.name(chosen) == "CPU"
     with pytest.raises(EvoPoseError, match=r"9 devices asked for.*sees 1 of kind cpu"):
         devices.strategy("cpu", 9)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_threads_and_determinism_reach_tensorflow(monkeypatch: pytest.MonkeyPatch, deterministic: bool) -> None:
+    import tensorflow as tf
+
+    given = []
+    for kind in ("intra", "inter"):
+        name = f"set_{kind}_op_parallelism_threads"
+        monkeypatch.setattr(tf.config.threading, name, lambda threads, kind=kind: given.append((kind, threads)))
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: given.append("deterministic"))
+    devices.configure(57, deterministic=deterministic)
+    assert given == [("intra", 57), ("inter", 57), *(["deterministic"] if deterministic else [])]
+
+
+def test_as_many_devices_as_asked_for_share_the_batch(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    there = [SimpleNamespace(name=f"/device:CPU:{number}") for number in range(3)]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: there if kind == "CPU" else [])
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", list)
+    assert devices.strategy("cpu", 2) == ["/device:CPU:0", "/device:CPU:1"]
+    assert devices.strategy("cpu", 3) == [device.name for device in there]
+    with pytest.raises(EvoPoseError, match=r"4 devices asked for.*sees 3 of kind cpu"):
+        devices.strategy("cpu", 4)

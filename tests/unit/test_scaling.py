@@ -41,6 +41,9 @@ def test_depth_is_rounded_up(blocks, c_d, expected):
         (8, 1.1, 8),  # 8.8: 8 loses 9 %
         (8, 0.3, 8),
         (12, 1.0, 12),
+        (80, 1.08, 88),  # 86.4: 80 would lose 7 % only, but 88 is nearer
+        (80, 1.04, 80),  # 83.2
+        (96, 1.6, 152),  # 153.6
         (40, 0.5, 24),  # 20: half a step goes up
     ],
 )

@@ -1,0 +1,392 @@
+"""The command, threads and resources of every job, as a dry run plans them."""
+
+import copy
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline_lib.config import COCO_KEYPOINTS
+from tests.workflow.conftest import ROOT, TINY, Workplace
+
+RESULTS, DATA, SOURCE = "results/tiny", "results/data/tiny/images", "results/data/tiny/source"
+SEARCH, MODELS = f"{RESULTS}/search", f"{RESULTS}/models"
+ANNOTATIONS = {split: f"{SOURCE}/annotations/person_keypoints_{split}.json" for split in ("train", "val")}
+DETECTIONS = f"{SOURCE}/annotations/person_detections_val.json"
+
+# Values that can be confused differ from each other and from the defaults.
+CONFIG: dict[str, Any] = copy.deepcopy(TINY)
+CONFIG["dataset"]["synthetic"]["seed"] = 8
+CONFIG["conversion"] = {"shard_size": 6}
+CONFIG["search"] |= {"generations": 3, "children": {1: 2, 3: 1}, "ancestor_epochs": 7, "gamma": -0.25}
+CONFIG["search"] |= {"target_parameters": 23000.0, "train": {"epochs": 2, "cpu_threads": 2, "evaluate_initial": True}}
+CONFIG["final"]["models"]["flat"] = {"height": 32, "width": 48, "coefficients": [2.0, 1.5]}
+CONFIG["final"]["train"] = {"epochs": 4, "cpu_threads": 3, "keep": "last"}
+CONFIG["evaluation"] = {"batch": 5, "cpu_threads": 4}
+CONFIG["report"] = {"overlays": 9}
+CHILDREN = (1, 2, 2, 1)  # of each generation
+PARENTS = (1, 2, 2, 2)
+GENERATIONS = range(4)
+
+
+class Job(NamedTuple):
+    """A planned job: its rule, its program with the values of each option, and what the scheduler is told."""
+
+    rule: str
+    program: str
+    options: dict[str, list[str]]
+    threads: int
+    resources: dict[str, str]
+
+    def one(self, option: str) -> str:
+        """The only value of an option."""
+        (value,) = self.options[option]
+        return value
+
+    def read(self, option: str) -> Any:
+        """The value of an option that is JSON."""
+        return json.loads(self.one(option))
+
+
+def parsed(block: str) -> Job:
+    command = re.search(r"^Shell command: (.*)$", block, re.MULTILINE)
+    log = re.search(r"^ +log: (\S+)", block, re.MULTILINE)
+    threads = re.search(r"^ +threads: (\d+)$", block, re.MULTILINE)
+    resources = re.search(r"^ +resources: (.*)$", block, re.MULTILINE)
+    words = shlex.split(command[1])
+    words = words[words.index("exec") :]
+    # The messages of a program are in the log of its job.
+    assert " ".join(words).endswith((f" 2> {log[1]}", f" > {log[1]} 2>&1")), command[1]
+    words = words[: next(index for index, word in enumerate(words) if re.fullmatch("2?>", word))]
+    assert words[:2] == ["exec", "python"]
+    first = next(index for index, word in enumerate(words) if word.startswith("--"))
+    options: dict[str, list[str]] = {}
+    for word in words[first:]:
+        if word.startswith("--"):
+            assert word not in options, word
+            values = options[word] = []
+        else:
+            values.append(word)
+    return Job(
+        rule=re.search(r"^(?:local)?rule (\w+):", block, re.MULTILINE)[1],
+        program=" ".join(words[2:first]),
+        options=options,
+        threads=int(threads[1]) if threads else 1,
+        resources=dict(item.split("=", 1) for item in (resources[1] if resources else "").split(", ") if item),
+    )
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    """Every job of a run on a TPU. The rules are copied without messages, which hide what is asked for here."""
+    place = Workplace(tmp_path_factory.mktemp("commands"))
+    place.configure(CONFIG)
+    shutil.copytree(ROOT / "workflow", place.folder / "workflow")
+    for rules in (place.folder / "workflow/rules").glob("*.smk"):
+        text, number = re.subn(r"^ +message:\n.*\n", "", rules.read_text(), flags=re.MULTILINE)
+        assert number or rules.stem == "common"
+        rules.write_text(text)
+    done = place.snakemake("-n", "-p", "--cores", "8", "--snakefile", "workflow/Snakefile", profile="tpu")
+    assert done.returncode == 0, done.stderr[-3000:]
+    blocks = re.split(r"^(?=(?:local)?rule \w+:$)", done.stdout, flags=re.MULTILINE)[1:]
+    return [parsed(block) for block in blocks if "\nShell command: None" not in block]
+
+
+def select(planned: list[Job], rule: str, option: str) -> dict[str, Job]:
+    """The jobs of a rule by an option's value, which differs from job to job."""
+    found = [job for job in planned if job.rule == rule]
+    by_value = {" ".join(job.options[option]): job for job in found}
+    assert len(by_value) == len(found) > 0
+    return by_value
+
+
+def gen(generation: int, name: str = "") -> str:
+    return f"{SEARCH}/gen_{generation:03d}/{name}"
+
+
+def members(generation: int, name: str, kind: str = "child") -> list[str]:
+    return [gen(generation, f"{kind}_{index:02d}/{name}") for index in range(CHILDREN[generation])]
+
+
+def survivors(generation: int) -> list[str]:
+    return [gen(generation, f"parents/{rank}.safetensors") for rank in range(PARENTS[generation])]
+
+
+def space(job: Job) -> None:
+    expected = dict(CONFIG["search"]["space"])
+    for name in ("max_blocks", "expansion"):
+        expected[name] = [expected[name]] * 7
+    assert job.read("--space") == expected
+
+
+def keypoints(job: Job) -> None:
+    assert job.read("--keypoints") == COCO_KEYPOINTS.model_dump(mode="json")
+
+
+def test_synthesis(planned: list[Job]) -> None:
+    job = select(planned, "synthesize", "--output")[SOURCE]
+    assert job.program == "scripts/synthesize.py"
+    assert job.read("--settings") == CONFIG["dataset"]["synthetic"]
+    assert (job.one("--seed"), job.one("--workers")) == ("8", "4")
+
+
+def test_every_split_is_converted_from_its_own_files(planned: list[Job]) -> None:
+    jobs = select(planned, "convert", "--output")
+    expected = {"train": ("train", "training"), "val": ("val", "ground_truth"), "val_detections": ("val", "detections")}
+    assert jobs.keys() == {f"{DATA}/{split}/manifest.json" for split in expected}
+    for split, (source, purpose) in expected.items():
+        job = jobs[f"{DATA}/{split}/manifest.json"]
+        assert job.program == "scripts/convert.py"
+        assert job.one("--annotations") == ANNOTATIONS[source]
+        assert job.one("--images") == f"{SOURCE}/images/{source}"
+        assert job.options["--detections"] == ([DETECTIONS] if purpose == "detections" else [])
+        assert job.one("--purpose") == purpose
+        assert job.read("--settings") == CONFIG["conversion"]
+        keypoints(job)
+
+
+def test_ancestor(planned: list[Job]) -> None:
+    job = select(planned, "ancestor", "--children")[gen(0, "children.json")]
+    assert job.program == "scripts/ancestor.py"
+    assert job.read("--genotype") == CONFIG["search"]["ancestor"]
+    assert (job.one("--seed"), job.one("--genotypes")) == ("3", gen(0, "genotypes.csv"))
+
+
+def test_mutation_reads_the_generation_before(planned: list[Job]) -> None:
+    jobs = select(planned, "mutate", "--children")
+    assert jobs.keys() == {gen(generation, "children.json") for generation in GENERATIONS[1:]}
+    for generation in GENERATIONS[1:]:
+        job = jobs[gen(generation, "children.json")]
+        assert job.program == "scripts/mutate.py"
+        assert job.one("--parents") == gen(generation - 1, "parents.json")
+        assert job.one("--known") == gen(generation - 1, "genotypes.csv")
+        assert job.one("--genotypes") == gen(generation, "genotypes.csv")
+        assert job.one("--number") == str(CHILDREN[generation])
+        assert job.read("--ancestor") == CONFIG["search"]["ancestor"]
+        assert job.one("--seed") == "3"
+        space(job)
+
+
+def test_new_weights_of_ancestor_and_twins(planned: list[Job]) -> None:
+    jobs = select(planned, "initialise", "--weights")
+    assert jobs.keys() == {*members(0, "initial.safetensors"), *members(1, "initial.safetensors", "scratch")}
+    for weights, job in jobs.items():
+        folder = Path(weights).parent
+        assert job.program == "scripts/initialise.py"
+        assert job.one("--children") == str(folder.parent / "children.json")
+        assert job.one("--member") == folder.name
+        assert [job.one(f"--{name}") for name in ("height", "width", "keypoints")] == ["32", "32", "17"]
+        space(job)
+
+
+def test_children_inherit_from_the_survivors_of_the_generation_before(planned: list[Job]) -> None:
+    jobs = select(planned, "transfer", "--weights")
+    expected = [weights for generation in GENERATIONS[1:] for weights in members(generation, "initial.safetensors")]
+    assert sorted(jobs) == sorted(expected)
+    for generation in GENERATIONS[1:]:
+        for weights in members(generation, "initial.safetensors"):
+            job, folder = jobs[weights], Path(weights).parent
+            assert job.program == "scripts/transfer.py"
+            assert job.one("--children") == gen(generation, "children.json")
+            assert job.one("--member") == folder.name
+            assert job.options["--parents"] == survivors(generation - 1)
+            assert job.one("--report") == str(folder / "inheritance.json")
+
+
+def test_trainings_of_the_search(planned: list[Job]) -> None:
+    jobs = select(planned, "train_child", "--weights")
+    folders = [folder for generation in GENERATIONS for folder in members(generation, "")]
+    folders += [*members(1, "", "scratch"), gen(1, "control/")]
+    assert sorted(jobs) == sorted(f"{folder}weights.safetensors" for folder in folders)
+    for folder in folders:
+        job = jobs[f"{folder}weights.safetensors"]
+        control = folder == gen(1, "control/")
+        assert job.program == "scripts/train.py"
+        assert job.one("--initial") == (gen(0, "parents/0.safetensors") if control else f"{folder}initial.safetensors")
+        epochs = 7 if folder.startswith(gen(0)) else 2
+        merged = {**CONFIG["train"], **CONFIG["search"]["train"], "epochs": epochs}
+        assert {"epochs": 5} | job.read("--settings") == merged
+        training(job, folder, threads=2)
+        generation, member = Path(folder).parts[-2:]
+        assert job.one("--title") == f"generation {generation.removeprefix('gen_')}, {member}"
+
+
+def training(job: Job, folder: str, threads: int) -> None:
+    assert job.one("--train-manifest") == f"{DATA}/train/manifest.json"
+    assert job.one("--val-manifest") == f"{DATA}/val/manifest.json"
+    assert (job.one("--seed"), job.one("--device")) == ("3", "tpu")
+    assert (job.threads, job.resources["accelerator"], job.resources["device"]) == (threads, "1", "tpu")
+    assert job.one("--history") == f"{folder}history.csv"
+
+
+def test_scores(planned: list[Job]) -> None:
+    jobs = select(planned, "score", "--score")
+    expected = [score for generation in GENERATIONS for score in members(generation, "score.json")]
+    assert sorted(jobs) == sorted(expected)  # neither twins nor control are candidates
+    for score, job in jobs.items():
+        assert job.program == "scripts/score.py"
+        assert job.one("--weights") == str(Path(score).parent / "weights.safetensors")
+        assert job.one("--history") == str(Path(score).parent / "history.csv")
+
+
+def test_selection_sees_children_and_the_parents_before(planned: list[Job]) -> None:
+    jobs = select(planned, "select_ancestor", "--survivors") | select(planned, "select", "--survivors")
+    assert jobs.keys() == {gen(generation, "parents.json") for generation in GENERATIONS}
+    for generation in GENERATIONS:
+        job = jobs[gen(generation, "parents.json")]
+        assert job.program == "scripts/select_parents.py"
+        assert job.one("--children") == gen(generation, "children.json")
+        assert job.options["--scores"] == members(generation, "score.json")
+        assert job.options["--weights"] == members(generation, "weights.safetensors")
+        assert job.options["--before"] == ([gen(generation - 1, "parents.json")] if generation else [])
+        assert job.options["--parents"] == (survivors(generation - 1) if generation else [])
+        assert float(job.one("--gamma")) == -0.25
+        assert float(job.one("--target-parameters")) == 23000
+        assert job.one("--population") == gen(generation, "population.csv")
+        assert job.options["--survivor-weights"] == survivors(generation)
+
+
+def test_comparison_of_generation_1(planned: list[Job]) -> None:
+    job = select(planned, "compare", "--table")[gen(1, "comparison.csv")]
+    assert job.program == "scripts/compare.py"
+    assert job.one("--children") == gen(1, "children.json")
+    assert job.options["--inheritance"] == members(1, "inheritance.json")
+    assert job.options["--transferred"] == members(1, "history.csv")
+    assert job.options["--scratch"] == members(1, "history.csv", "scratch")
+    assert job.one("--control") == gen(1, "control/history.csv")
+
+
+def test_the_champion_is_the_best_of_the_last_generation(planned: list[Job]) -> None:
+    job = select(planned, "champion", "--champion")[f"{RESULTS}/champion.json"]
+    assert job.program == "scripts/champion.py"
+    assert job.one("--parents") == gen(3, "parents.json")
+    assert job.one("--parent-weights") == gen(3, "parents/0.safetensors")
+    assert job.one("--weights") == f"{RESULTS}/champion.safetensors"
+
+
+@pytest.mark.parametrize("model", ["big", "flat"])
+def test_final_networks(planned: list[Job], model: str) -> None:
+    folder = f"{MODELS}/{model}/"
+    scale = select(planned, "scale", "--name")[model]
+    assert scale.program == "scripts/scale.py"
+    assert scale.one("--champion") == f"{RESULTS}/champion.safetensors"
+    assert scale.read("--settings") == CONFIG["final"]["models"][model]
+    assert scale.one("--seed") == "3"
+    assert (scale.one("--model"), scale.one("--weights")) == (f"{folder}model.json", f"{folder}initial.safetensors")
+    train = select(planned, "train_model", "--weights")[f"{folder}weights.safetensors"]
+    assert train.program == "scripts/train.py"
+    assert train.one("--initial") == f"{folder}initial.safetensors"
+    assert train.read("--settings") == CONFIG["train"] | CONFIG["final"]["train"]
+    assert train.one("--title") == f"final training of {model}"
+    training(train, folder, threads=3)
+
+
+@pytest.mark.parametrize("model", ["big", "flat"])
+@pytest.mark.parametrize(("boxes", "split"), [("ground_truth", "val"), ("detections", "val_detections")])
+def test_predictions(planned: list[Job], model: str, boxes: str, split: str) -> None:
+    job = select(planned, "predict", "--results")[f"{MODELS}/{model}/predictions_{boxes}.json"]
+    assert job.program == "scripts/predict.py"
+    assert job.one("--weights") == f"{MODELS}/{model}/weights.safetensors"
+    assert job.one("--manifest") == f"{DATA}/{split}/manifest.json"
+    assert job.read("--settings") == CONFIG["evaluation"]
+    assert job.one("--device") == "tpu"
+    assert (job.threads, job.resources["accelerator"], job.resources["device"]) == (4, "1", "tpu")
+    keypoints(job)
+
+
+def test_mean_pose_and_metrics(planned: list[Job]) -> None:
+    mean = select(planned, "mean_pose", "--results")[f"{RESULTS}/mean_pose/predictions_ground_truth.json"]
+    assert mean.program == "scripts/baseline.py"
+    assert mean.one("--train-annotations") == ANNOTATIONS["train"]
+    assert mean.one("--annotations") == ANNOTATIONS["val"]
+    keypoints(mean)
+    jobs = select(planned, "evaluate", "--metrics")
+    assert sorted(jobs) == sorted([*metrics(), f"{RESULTS}/mean_pose/metrics_ground_truth.json"])
+    for written, job in jobs.items():
+        assert job.program == "scripts/evaluate.py"
+        assert job.one("--annotations") == ANNOTATIONS["val"]
+        assert job.one("--results") == written.replace("metrics_", "predictions_")
+        keypoints(job)
+
+
+def metrics() -> list[str]:
+    return [
+        f"{MODELS}/{model}/metrics_{boxes}.json"
+        for model in ("big", "flat")
+        for boxes in ("ground_truth", "detections")
+    ]
+
+
+def test_figures(planned: list[Job]) -> None:
+    populations = [gen(generation, "population.csv") for generation in GENERATIONS]
+    champion = {"--champion": [f"{RESULTS}/champion.json"]}
+    expected = {
+        "fitness.svg": ("fitness", {"--populations": populations}),
+        "pareto.svg": ("pareto", {"--populations": populations} | champion),
+        "comparison.svg": ("comparison", {"--table": [gen(1, "comparison.csv")]}),
+        "architecture.svg": (
+            "architecture",
+            {
+                "--weights": [gen(0, "parents/0.safetensors"), f"{RESULTS}/champion.safetensors"],
+                "--labels": ["ancestor", "champion"],
+            },
+        ),
+        "metrics.svg": (
+            "metrics",
+            {"--metrics": metrics(), "--baselines": [f"{RESULTS}/mean_pose/metrics_ground_truth.json"]},
+        ),
+    }
+    for generation in (0, 1, 3):
+        expected[f"training_gen_{generation:03d}.svg"] = (
+            "curves",
+            {"--histories": members(generation, "history.csv"), "--title": [f"Generation {generation:03d}"]},
+        )
+    for model in ("big", "flat"):
+        title = [f"Final training of {model}"]
+        history = {"--histories": [f"{MODELS}/{model}/history.csv"], "--title": title}
+        expected[f"training_{model}.svg"] = ("curves", history)
+        overlays = {"--predictions": [f"{MODELS}/{model}/predictions_ground_truth.json"], "--number": ["9"]}
+        overlays |= {"--annotations": [ANNOTATIONS["val"]], "--images": [f"{SOURCE}/images/val"], "--title": [model]}
+        expected[f"overlays_{model}.png"] = ("overlays", overlays)
+    found = {}
+    for job in planned:
+        if job.program.startswith("scripts/plot.py "):
+            options = dict(job.options)
+            if "--keypoints" in options:
+                keypoints(job)
+                del options["--keypoints"]
+            found[options.pop("--output")[0]] = (job.program.removeprefix("scripts/plot.py "), options)
+    assert found == {f"{RESULTS}/figures/{name}": figure for name, figure in expected.items()}
+
+
+def test_summary(planned: list[Job]) -> None:
+    job = select(planned, "summary", "--experiment")["tiny"]
+    assert job.program == "scripts/summary.py"
+    assert job.options["--populations"] == [gen(generation, "population.csv") for generation in GENERATIONS]
+    assert job.one("--champion") == f"{RESULTS}/champion.json"
+    assert job.options["--metrics"] == metrics()
+    assert job.one("--baselines") == f"{RESULTS}/mean_pose/metrics_ground_truth.json"
+    assert job.one("--comparison") == gen(1, "comparison.csv")
+    assert job.options["--place"] == [
+        f"all files={RESULTS}/", "logs=logs/tiny/", f"report={RESULTS}/report.html",
+    ]  # fmt: skip
+    assert [job.one(f"--{kind}") for kind in ("markdown", "json", "html")] == [
+        f"{RESULTS}/summary.{kind}" for kind in ("md", "json", "html")
+    ]
+
+
+def test_every_program_of_the_rules_is_looked_at(planned: list[Job]) -> None:
+    looked_at = {job.program.split()[0] for job in planned}
+    assert looked_at == {
+        f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.py") if path.stem not in ("draw_dag", "conda_environment")
+    }  # fmt: skip
+
+
+def test_steps_without_training_need_no_device(planned: list[Job]) -> None:
+    trained = {job.rule for job in planned if "accelerator" in job.resources}
+    assert trained == {"train_child", "train_model", "predict"}
+    assert {job.rule for job in planned if job.threads > 1} == {*trained, "synthesize"}

@@ -18,7 +18,9 @@ def test_size_of_the_paper_space():
     assert f"{size_within_stride_limit(ANCESTOR, PAPER_SPACE):.1e}" == "3.4e+13"
 
 
-@pytest.mark.parametrize(("limit", "free"), [(8, (2, 5)), (16, (2, 5)), (32, (2, 5)), (64, (5, 6, 7)), (32, ()), (32, (5, 6, 5))])
+@pytest.mark.parametrize(
+    ("limit", "free"), [(8, (2, 5)), (16, (2, 5)), (32, (2, 5)), (64, (5, 6, 7)), (32, ()), (32, (5, 6, 5))]
+)
 def test_size_equals_the_number_of_valid_genotypes(limit, free):
     space = SearchSpace(
         kernels=(3, 5, 7),

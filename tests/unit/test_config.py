@@ -115,6 +115,8 @@ def test_sides_have_to_be_divisible():
     assert config.load(half).input.height == 36
     half["search"]["generations"] = 1
     assert "stride 32" in message(half)
+    deep = [[1, 3, 2, 1]] + [[1, 3, 2, 2]] * 5 + [[1, 3, 2, 1]]
+    assert "stride 64" in message(changed(search__ancestor=deep, input={"height": 96, "width": 96}))
 
 
 def test_survivors_cannot_outnumber_the_pool():

@@ -16,10 +16,12 @@ from pycocotools.cocoeval import COCOeval
 from pipeline_lib import artifacts
 from pipeline_lib.config import COCO_KEYPOINTS, PAPER_SPACE, KeypointSchema
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError
-from pipeline_lib.nets.spec import Architecture
+from pipeline_lib.nets import files
+from pipeline_lib.nets.spec import Architecture, initial_weights
 from pipeline_lib.plots import architecture, comparison, curves, fitness, metrics, overlays, pareto, style, tables
 from pipeline_lib.plots.tables import Comparison, Epoch, Individual
 from pipeline_lib.search.genotype import ANCESTOR, EVOPOSE2D_S
+from scripts import plot as plot_program
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -448,6 +450,115 @@ def test_program_writes_each_figure(tmp_path):
     )
     for figure in ("fitness", "pareto", "curves", "comparison", "overlays", "architecture", "metrics"):
         assert re.search(rf"^\s+{figure}\s", text.stdout, re.MULTILINE)
+
+
+def plot(*arguments):
+    """Run the program in this process."""
+    options = plot_program.parser().parse_args([str(argument) for argument in arguments])
+    options.draw(options)
+
+
+@pytest.fixture
+def search(tmp_path):
+    """The files of `POOLS`."""
+    for generation, pool in POOLS.items():
+        rows = [
+            (one.rank, *one.name, one.loss, one.parameters, 9, one.fitness, one.status, int(one.survivor), one.genotype)
+            for one in pool
+        ]
+        population(tmp_path / f"gen_{generation}.csv", rows)
+    return [tmp_path / f"gen_{generation}.csv" for generation in POOLS]
+
+
+def test_program_stars_the_champion(search, tmp_path):
+    champion = {"rank": 0, "genotype": ANCESTOR.tolist(), "loss": 116.0, "parameters": 150_000, "multiply_adds": 9}
+    champion |= {"status": "ok", "fitness": 105.0, "origin": {"generation": 1, "child": 2}}
+    artifacts.write_json(tmp_path / "champion.json", champion)
+    plot(
+        *("pareto", "--populations", *search, "--champion", tmp_path / "champion.json"), "--output", tmp_path / "p.svg"
+    )
+    root = ElementTree.fromstring((tmp_path / "p.svg").read_text())
+    assert len(markers(root, "networks")) == 5
+    assert markers(root, "champion")[0] == pytest.approx(markers(root, "networks")[0], abs=1e-3)
+
+
+def test_program_names_curves_by_their_folder_or_label(tmp_path):
+    columns = ("epoch", "data_loss", "val_loss", "learning_rate")
+    paths = [tmp_path / f"child_{index:02d}/history.csv" for index in range(2)]
+    for index, path in enumerate(paths):
+        artifacts.write_csv(path, [dict(zip(columns, (1, 5.0, 6.0 + index, 0.1), strict=True))], columns)
+    output = ("--output", tmp_path / "c.svg")
+    plot("curves", "--histories", *paths, "--title", "Generation 7", *output)
+    assert {"child_00", "child_01", "Generation 7"} <= set(
+        texts(ElementTree.fromstring((tmp_path / "c.svg").read_text()))
+    )
+    plot("curves", "--histories", *paths, "--labels", "one", "two", *output)
+    root = ElementTree.fromstring((tmp_path / "c.svg").read_text())
+    assert {"one", "two"} <= set(texts(root)) and "child_00" not in texts(root)
+    assert markers(root, "val_loss:one")[0][1] > markers(root, "val_loss:two")[0][1]  # SVG counts from the top
+    for labels in (["one"], ["one", "one"], ["one", "two", "three"]):
+        with pytest.raises(ConfigError, match="a different one for each of the 2"):
+            plot("curves", "--histories", *paths, "--labels", *labels, *output)
+
+
+def test_program_prints_the_comparison(tmp_path, capsys):
+    artifacts.write_csv(tmp_path / "comparison.csv", [vars(row) for row in ROWS], tuple(vars(ROWS[0])))
+    plot("comparison", "--table", tmp_path / "comparison.csv", "--output", tmp_path / "c.svg")
+    assert capsys.readouterr().out == comparison.summary_text(ROWS) + "\n"
+    root = ElementTree.fromstring((tmp_path / "c.svg").read_text())
+    assert len(markers(root, "scratch_final")) == 2
+
+
+def test_program_draws_baselines_in_grey(tmp_path):
+    for name, value in (("evopose_m", 0.5), ("mean_pose", 0.125)):
+        content = {"metrics": dict.fromkeys(metrics.METRICS, value), "explanations": {}, "persons": 3, "images": 2}
+        artifacts.write_json(tmp_path / name / "metrics_ground_truth.json", content)
+    network, baseline = (tmp_path / name / "metrics_ground_truth.json" for name in ("evopose_m", "mean_pose"))
+    plot("metrics", "--metrics", network, "--baselines", baseline, "--output", tmp_path / "m.svg")
+    text = (tmp_path / "m.svg").read_text()
+    assert {"evopose_m, ground truth", "mean pose, ground truth"} <= set(texts(ElementTree.fromstring(text)))
+    bars = [color.lower() for color in re.findall(r"fill: (#\w+)", text)]
+    assert bars.count("#b5b5b5") >= len(metrics.METRICS) and bars.count(style.BLUE.lower()) >= len(metrics.METRICS)
+    plot("metrics", "--metrics", network, baseline, "--output", tmp_path / "m.svg")
+    assert "#b5b5b5" not in (tmp_path / "m.svg").read_text().lower()
+
+
+def test_program_compares_networks_with_the_first(tmp_path):
+    for name, genotype in (("a", ANCESTOR), ("b", EVOPOSE2D_S)):
+        design = Architecture.from_space(genotype, PAPER_SPACE, 64, 64)
+        files.save(tmp_path / f"{name}.safetensors", design, initial_weights(design, 1))
+    weights = (tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    plot("architecture", "--weights", *weights, "--labels", "first", "second", "--output", tmp_path / "a.svg")
+    shown = texts(ElementTree.fromstring((tmp_path / "a.svg").read_text()))
+    assert shown.index("first") < shown.index("second")
+    assert any("2.531 M parameters" in text for text in shown[shown.index("first") + 1 :])  # of the second, -S
+    with pytest.raises(ConfigError, match="a different one for each of the 2"):
+        plot("architecture", "--weights", *weights, "--labels", "first", "first", "--output", tmp_path / "a.svg")
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_program_draws_as_many_people_as_asked_for(tmp_path, number):
+    Image.new("RGB", (96, 128), (0, 90, 0)).save(tmp_path / "image.png")
+    people = [annotation(index, [10 + index, 10, 2] * 3) for index in range(4)]
+    artifacts.write_json(
+        tmp_path / "truth.json", {"images": [{"id": 1, "file_name": "image.png"}], "annotations": people}
+    )
+    artifacts.write_json(tmp_path / "found.json", [{"image_id": 1, "keypoints": [12, 10, 0.9] * 3}])
+    arguments = [
+        "--annotations",
+        tmp_path / "truth.json",
+        "--predictions",
+        tmp_path / "found.json",
+        "--images",
+        tmp_path,
+    ]
+    arguments += ["--keypoints", PAIR.model_dump_json(), "--number", number, "--title", "x"]
+    plot("overlays", *arguments, "--output", tmp_path / "sheet.png")
+    person = 2 * overlays.PANEL_WIDTH + overlays.GAP + overlays.SPACE
+    row = overlays.PANEL_HEIGHT + overlays.CAPTION + overlays.SPACE
+    columns, rows = {1: (1, 1), 2: (2, 1), 5: (3, 2)}[number]
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (columns * person + overlays.SPACE, overlays.HEADER + rows * row + overlays.SPACE)
 
 
 def test_scale_labels_are_plain_numbers():

@@ -102,6 +102,7 @@ def test_raising_generations_trains_nothing_again(finished: Workplace, tmp_path:
 def test_the_report_is_made_offline(finished: Workplace) -> None:
     done = finished.snakemake("--report", "report.html")
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     report = (finished.folder / "report.html").read_text()
     for text in ("2 Evolution", "3 Weight transfer", "5 Final networks", "overlays_big.png"):
         assert text in report, text

@@ -264,7 +264,9 @@ def test_command_line_reaches_beam(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     command = f"--annotations a.json --images i --purpose detections --detections d.json --output {tmp_path}/m.json"
     extra = ["--settings", '{"options": ["--a=1"], "mode": "multi_threading"}', "--runner", "X", "--workers", "3"]
     module.main(module.parser().parse_args([*command.split(), *extra, "--beam-option=--b=2", "--", "--c=3", "--d"]))
-    module.main(module.parser().parse_args([*command.split(), "--split", "val", "--mode", "multi_processing"]))
+    schema = KeypointSchema(names=("a", "b"), sigmas=(0.1, 0.2), flip_pairs=(("a", "b"),))
+    extra = ["--split", "val", "--mode", "multi_processing", "--keypoints", schema.model_dump_json()]
+    module.main(module.parser().parse_args([*command.split(), *extra]))
     (manifest, first), (_, second) = calls
     settings = first["settings"]
     assert (settings.runner, settings.mode, settings.workers) == ("X", "multi_threading", 3)
@@ -272,7 +274,7 @@ def test_command_line_reaches_beam(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert (manifest, first["split"]) == (tmp_path / "m.json", tmp_path.name)
     assert (first["annotations"], first["images"], first["detected"]) == (Path("a.json"), Path("i"), Path("d.json"))
     assert (first["purpose"], first["schema"]) == ("detections", COCO_KEYPOINTS)
-    assert (second["split"], second["settings"].mode) == ("val", "multi_processing")
+    assert (second["split"], second["settings"].mode, second["schema"]) == ("val", "multi_processing", schema)
 
 
 @pytest.mark.parametrize("options", [{}, {"mode": "multi_threading", "workers": 2}])

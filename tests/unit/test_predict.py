@@ -10,18 +10,21 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline_lib import nets
+from pipeline_lib import devices, nets
 from pipeline_lib.artifacts import read_json, write_json
 from pipeline_lib.config import EvaluationConfig, KeypointSchema, SearchSpace
 from pipeline_lib.data import records
 from pipeline_lib.data.augment import MEAN_COLOUR
 from pipeline_lib.data.coco import Image, Person
 from pipeline_lib.data.shards import DONE, plan, write_shard
+from pipeline_lib.evaluate import predict as prediction
 from pipeline_lib.evaluate.predict import on_crops, predict, to_image
 from pipeline_lib.nets import files
 from pipeline_lib.nets.normalization import normalize
 from pipeline_lib.nets.registry import architecture
+from pipeline_lib.nets.spec import initial_weights
 from pipeline_lib.nets.weights import get_weights
+from scripts import predict as program
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = KeypointSchema(
@@ -175,6 +178,50 @@ def test_program(manifest: Path, tmp_path: Path) -> None:
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one["keypoints"], other["keypoints"], rtol=1e-4, atol=1e-4)
         assert one["score"] == pytest.approx(other["score"], rel=1e-3)
+
+
+def test_every_option_reaches_the_prediction(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: dict[str, Any] = {}
+    strategy, dataset = devices.strategy, records.dataset
+
+    def on(device: str) -> Any:
+        calls["device"] = device
+        return strategy("cpu")
+
+    def batches(*arguments: Any, **options: Any) -> Any:
+        calls["dataset"] = options
+        return dataset(*arguments, **options)
+
+    def predicted(network: Any, found: Any, **options: Any) -> list[dict[str, Any]]:
+        calls["predict"] = options
+        calls["crop"] = next(found)["image"].shape
+        return []
+
+    monkeypatch.setattr(devices, "configure", lambda threads, deterministic: calls.update(threads=threads))
+    monkeypatch.setattr(devices, "strategy", on)
+    monkeypatch.setattr(records, "dataset", batches)
+    monkeypatch.setattr(prediction, "predict", predicted)
+    design = architecture(
+        [[1, 3, 1, 1], *[[1, 3, 1, 2]] * 3, *[[1, 3, 1, 1]] * 3], HEIGHT, WIDTH, 4,
+        space=SearchSpace(stem=8, head=8, expansion=1),
+    )  # fmt: skip
+    files.save(tmp_path / "weights.safetensors", design, initial_weights(design, 5))
+    other = SCHEMA.model_copy(update={"flip_pairs": ()})
+    settings = EvaluationConfig(batch=2, score_threshold=0.5, cpu_threads=3)
+    command = ["--weights", tmp_path / "weights.safetensors", "--manifest", manifest, "--device", "gpu"]
+    command += ["--results", tmp_path / "results.json", "--settings", settings.model_dump_json()]
+
+    def run_program(*more: Any) -> None:
+        program.main(program.parser().parse_args(list(map(str, (*command, *more)))))
+
+    run_program("--flip", "released", "--keypoints", other.model_dump_json(), "--height", 128, "--width", 96)
+    assert (calls["device"], calls["threads"], calls["crop"]) == ("gpu", 3, (2, 128, 96, 3))
+    assert (calls["dataset"]["batch"], calls["dataset"]["threads"]) == (2, 3)
+    changed = settings.model_copy(update={"flip_test": "released"})
+    assert calls["predict"] == {"schema": other, "settings": changed, "examples": len(POSES)}
+    run_program()
+    assert calls["crop"] == (2, HEIGHT, WIDTH, 3)
+    assert calls["predict"] == {"schema": SCHEMA, "settings": settings, "examples": len(POSES)}
 
 
 def test_compiled_network_takes_uint8_crops() -> None:

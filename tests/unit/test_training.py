@@ -18,6 +18,7 @@ from pipeline_lib.errors import ConfigError, DataError
 from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.spec import Architecture, initial_weights, tensors
 from pipeline_lib.train import trainer
+from scripts import train as program
 from tests.unit import restated
 
 PERSONS = 11
@@ -185,6 +186,24 @@ def test_the_same_seed_gives_the_same_bytes(manifest: Path, initial: Path, tmp_p
     written = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("one", "two", "three")]
     assert written[0] == written[1]
     assert written[0] != written[2]
+
+
+def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, checked = [], []
+    monkeypatch.setattr(trainer, "train", lambda **options: given.append(options))
+    monkeypatch.setattr(devices, "check", checked.append)
+    values = {
+        name: name.replace("_", "-") for name in ("initial", "train_manifest", "val_manifest", "weights", "history")
+    }
+    command = [word for value in values.values() for word in (f"--{value}", value)]
+    settings = ["--settings", SETTINGS.model_dump_json(exclude_defaults=True)]
+    program.main(program.parser().parse_args([*command, *settings, "--seed", "57", "--device", "gpu", "--title", "it"]))
+    program.main(program.parser().parse_args(command))
+    assert given == [
+        values | {"settings": SETTINGS, "seed": 57, "device": "gpu", "title": "it"},
+        values | {"settings": TrainSettings(), "seed": 1, "device": "auto", "title": "training"},
+    ]
+    assert checked == ["gpu", "auto"]
 
 
 @pytest.mark.slow

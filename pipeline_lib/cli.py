@@ -60,9 +60,9 @@ def _same_file(first: int, second: int) -> bool:
     return os.path.sameopenfile(first, second)
 
 
-def settings(model: type[Settings], text: str) -> Settings:
-    """Parse the JSON `text` of a `--settings` option as `model`; raises `ConfigError` naming each wrong key."""
+def settings(model: type[Settings], text: str, option: str = "--settings") -> Settings:
+    """Parse the JSON `text` of `option` as `model`; raises `ConfigError` naming the option and each wrong key."""
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise ConfigError(f"--settings: {explain(error)}") from None
+        raise ConfigError(f"{option}: {explain(error)}") from None

@@ -14,7 +14,7 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.config import KeypointSchema
     from pipeline_lib.evaluate import baseline
 
-    schema = cli.settings(KeypointSchema, arguments.keypoints)
+    schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
     results = baseline.predict(arguments.train_annotations, arguments.annotations, schema)
     artifacts.write_json(arguments.results, results)
     log.info("mean pose: %d people in %s", len(results), arguments.results)

@@ -27,7 +27,9 @@ def main(arguments: argparse.Namespace) -> None:
         detected=Path(arguments.detections) if arguments.detections else None,
         split=arguments.split or arguments.output.resolve().parent.name,
         purpose=arguments.purpose,
-        schema=COCO_KEYPOINTS if arguments.keypoints is None else cli.settings(KeypointSchema, arguments.keypoints),
+        schema=COCO_KEYPOINTS
+        if arguments.keypoints is None
+        else cli.settings(KeypointSchema, arguments.keypoints, "--keypoints"),
         settings=settings,
     )
 

@@ -11,7 +11,7 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.config import KeypointSchema
     from pipeline_lib.evaluate import coco
 
-    sigmas = cli.settings(KeypointSchema, arguments.keypoints).sigmas
+    sigmas = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints").sigmas
     annotations = artifacts.read_json(arguments.annotations)
     network = coco.evaluate(annotations, artifacts.read_json(arguments.results), sigmas)
     rows = {arguments.name: network}

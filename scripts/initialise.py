@@ -12,7 +12,7 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.search import population
 
     child = population.read(population.Children, arguments.children).member(arguments.member)
-    space = cli.settings(SearchSpace, arguments.space)
+    space = cli.settings(SearchSpace, arguments.space, "--space")
     architecture = Architecture.from_space(
         child.genotype, space, arguments.height, arguments.width, arguments.keypoints
     )

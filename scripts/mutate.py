@@ -15,7 +15,7 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.search import genotype, population
     from pipeline_lib.search.breed import breed
 
-    space = cli.settings(SearchSpace, arguments.space)
+    space = cli.settings(SearchSpace, arguments.space, "--space")
     parents = population.read(population.Parents, arguments.parents)
     known = artifacts.read_csv(arguments.known)
     offspring = breed(

@@ -45,7 +45,7 @@ def overlays(arguments: argparse.Namespace) -> None:
     from pipeline_lib.config import KeypointSchema
     from pipeline_lib.plots import overlays
 
-    schema = cli.settings(KeypointSchema, arguments.keypoints)
+    schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
     annotations = artifacts.read_json(arguments.annotations)
     people = overlays.persons(annotations["annotations"], artifacts.read_json(arguments.predictions), schema.sigmas)
     images = {image["id"]: arguments.images / image["file_name"] for image in annotations["images"]}

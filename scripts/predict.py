@@ -23,7 +23,9 @@ def main(arguments: argparse.Namespace) -> None:
         architecture, height=arguments.height or architecture.height, width=arguments.width or architecture.width
     )
     manifest = records.read_manifest(arguments.manifest)
-    schema = cli.settings(KeypointSchema, arguments.keypoints) if arguments.keypoints else manifest.keypoints
+    schema = (
+        cli.settings(KeypointSchema, arguments.keypoints, "--keypoints") if arguments.keypoints else manifest.keypoints
+    )
     if len(schema.names) != architecture.keypoints:
         raise ArtifactError(
             f"{arguments.weights}: a network for {architecture.keypoints} keypoints, but the data set of "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib import cli
-from pipeline_lib.config import TrainSettings
+from pipeline_lib.config import KeypointSchema, TrainSettings
 from pipeline_lib.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,8 @@ def test_settings_are_parsed_and_errors_named():
         cli.settings(TrainSettings, '{"epoch": 3}')
     with pytest.raises(ConfigError, match="--settings"):
         cli.settings(TrainSettings, "{")
+    with pytest.raises(ConfigError, match=r"^--keypoints: names: Field required"):
+        cli.settings(KeypointSchema, "{}", "--keypoints")
 
 
 def test_every_program_explains_itself():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -215,6 +216,22 @@ def test_equal_figures_are_equal_files(tmp_path, name):
     content = (tmp_path / "first" / name).read_bytes()
     assert content == (tmp_path / "second" / name).read_bytes()
     assert b"<dc:date>" not in content
+
+
+@pytest.mark.parametrize("name", ["figure.svg", "figure.png", "sheet.png"])
+def test_a_viewer_of_the_old_picture_keeps_it(tmp_path, name):
+    def write(size):
+        if name == "sheet.png":
+            overlays.save(Image.new("RGB", (size, size)), tmp_path / name)
+        else:
+            style.save(Figure(figsize=(size, 1)), tmp_path / name)
+
+    write(3)
+    old = (tmp_path / name).read_bytes()
+    with (tmp_path / name).open("rb") as viewer:
+        start = viewer.read(9)
+        write(2)
+        assert start + viewer.read() == old != (tmp_path / name).read_bytes()
 
 
 def test_figures_leave_matplotlibs_settings_alone(tmp_path):

@@ -173,7 +173,21 @@ def test_program_prints_what_it_writes(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == (tmp_path / "summary.md").read_text()
     assert "| report | results/demo/report.html |" in done.stdout
-    assert artifacts.read_json(tmp_path / "summary.json")["experiment"] == "demo"
+    content = artifacts.read_json(tmp_path / "summary.json")
+    assert content["experiment"] == "demo" and content["comparison"] == []
+    assert [row["network"] for row in content["models"]] == ["evopose_m"]
+    assert [row["network"] for row in content["baselines"]] == ["mean_pose"]
+    artifacts.write_csv(tmp_path / "comparison.csv", [vars(ROW)], tuple(vars(ROW)))
+    more = [
+        word
+        for name in command[1:]
+        for word in ([name, str(tmp_path / "comparison.csv")] if name == "--comparison" else [name])
+    ]
+    compared = subprocess.run(
+        [sys.executable, *more], capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)}
+    )
+    assert compared.returncode == 0 and "module 6 stride 2->1" in compared.stdout, compared.stderr
+    assert artifacts.read_json(tmp_path / "summary.json")["comparison"] == [vars(ROW)]
     assert (tmp_path / "s.html").read_text().startswith("<!DOCTYPE html>")
     (tmp_path / "champion.json").write_text("{")
     failed = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)})

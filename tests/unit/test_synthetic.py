@@ -13,11 +13,13 @@ from pycocotools import mask as masks
 from pycocotools.coco import COCO
 
 from pipeline_lib.config import COCO_KEYPOINTS, SyntheticConfig
+from pipeline_lib.data import synthetic as package
 from pipeline_lib.data.synthetic import annotate as annotation
 from pipeline_lib.data.synthetic import synthesize
 from pipeline_lib.data.synthetic.annotate import annotate, detect, run_lengths
 from pipeline_lib.data.synthetic.figure import Figure, Pose, Side, figure, sample_look, sample_pose
 from pipeline_lib.data.synthetic.scene import FIRST_PERSON, Quirks, Scene, compose, label, silhouette
+from scripts import synthesize as program
 
 NAMES = COCO_KEYPOINTS.names
 CONFIG = SyntheticConfig(train_images=26, val_images=24)
@@ -402,3 +404,11 @@ def test_some_people_are_missed_and_some_found_twice() -> None:
     centres = np.array(boxes)[:, :2] + np.array(boxes)[:, 2:] / 2
     np.testing.assert_allclose(centres.mean(0), [130, 110], atol=1.0)
     np.testing.assert_allclose(np.exp(np.log(np.array(boxes)[:, 2:]).mean(0)), [60, 120], rtol=0.03)
+
+
+def test_every_option_reaches_the_synthesis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(package, "synthesize", lambda *arguments: calls.append(arguments))
+    command = ["--settings", '{"people": 2}', "--seed", "57", "--workers", "3", "--output", str(tmp_path)]
+    program.main(program.parser().parse_args(command))
+    assert calls == [(SyntheticConfig(people=2), 57, tmp_path, 3)]

@@ -21,6 +21,7 @@ DETECTIONS = f"{SOURCE}/annotations/person_detections_val.json"
 # Values that can be confused differ from each other and from the defaults.
 CONFIG: dict[str, Any] = copy.deepcopy(TINY)
 CONFIG["dataset"]["synthetic"]["seed"] = 8
+CONFIG["input"] = {"height": 32, "width": 48}
 CONFIG["conversion"] = {"shard_size": 6}
 CONFIG["search"] |= {"generations": 3, "children": {1: 2, 3: 1}, "ancestor_epochs": 7, "gamma": -0.25}
 CONFIG["search"] |= {"target_parameters": 23000.0, "train": {"epochs": 2, "cpu_threads": 2, "evaluate_initial": True}}
@@ -179,7 +180,7 @@ def test_new_weights_of_ancestor_and_twins(planned: list[Job]) -> None:
         assert job.program == "scripts/initialise.py"
         assert job.one("--children") == str(folder.parent / "children.json")
         assert job.one("--member") == folder.name
-        assert [job.one(f"--{name}") for name in ("height", "width", "keypoints")] == ["32", "32", "17"]
+        assert [job.one(f"--{name}") for name in ("height", "width", "keypoints")] == ["32", "48", "17"]
         space(job)
 
 

@@ -84,6 +84,14 @@ def test_fitness_figure_shows_best_and_all_children(tmp_path):
     assert any(text.startswith("generation") for text in texts(root))
 
 
+def test_a_failed_training_counts_once(tmp_path):
+    failed = individual(0, 0, None, 200_000, None, status="failed")
+    pools = {0: [failed], 1: [individual(1, 0, 5.0, 200_000, 6.0), failed]}
+    root = drawn(fitness.draw(pools), tmp_path)
+    assert "not shown: 1 failed" in texts(root)
+    assert len(markers(root, "children")) == len(markers(root, "best")) == 1
+
+
 def test_pareto_figure_shows_everyone_once(tmp_path):
     root = drawn(pareto.draw(tables.everyone(POOLS), (1, 2)), tmp_path)
     networks = markers(root, "networks")
@@ -120,6 +128,15 @@ def test_curves_show_every_history(tmp_path):
     assert linear([0, 1, 2, 1, 2], [x for x, _ in first + second])
     assert linear(np.log([240, 150, 120, 131, 119]), [y for _, y in first + second])
     assert {"Generation 1", "child_00", "child_01", "epoch", "training data", "validation"} <= set(texts(root))
+
+
+def test_curves_tell_training_from_validation():
+    losses, rates = curves.draw(
+        {"a": [Epoch(0, None, 9.0, None), Epoch(1, 5.0, 6.0, 0.1), Epoch(2, 3.0, 4.0, 0.2)]}
+    ).axes
+    shown = {line.get_linestyle(): line.get_xydata().tolist() for line in losses.lines}
+    assert shown == {"--": [[1, 5], [2, 3]], "-": [[0, 9], [1, 6], [2, 4]]}  # as the legend says
+    assert [line.get_xydata().tolist() for line in rates.lines] == [[[1, 0.1], [2, 0.2]]]
 
 
 def test_curves_have_a_colour_for_each_of_many():
@@ -163,6 +180,8 @@ def test_comparison_table():
     assert cells[3][2:] == ["50%", "228.0", "113.5", "240.0", "105.0", "111.0"]
     assert "112.8 with weight transfer, 167.5 from scratch, 111.0 for the ancestor trained on (from 117.0)" in text
     assert "lower with transfer for 1 of 2 children" in text
+    assert "lower with transfer for 1 of 1 children" in comparison.outcome(ROWS[:1])
+    assert "lower with transfer for 0 of 1 children" in comparison.outcome(ROWS[1:])
 
 
 def test_metrics_figure_prints_values_and_marks_undefined(tmp_path):
@@ -287,6 +306,15 @@ def test_populations_are_read_by_generation_and_rank(tmp_path):
         tables.read_populations([tmp_path / "b.csv", tmp_path / "b.csv"])
 
 
+def test_histories_are_read_by_epoch_without_what_is_no_number(tmp_path):
+    columns = ("epoch", "data_loss", "val_loss", "learning_rate")
+    rows = [(10, "nan", "inf", 0.25), (2, 1.5, 2.5, 0.5), (0, None, 9.0, None)]
+    artifacts.write_csv(tmp_path / "history.csv", [dict(zip(columns, row, strict=True)) for row in rows], columns)
+    assert tables.read_history(tmp_path / "history.csv") == [
+        Epoch(0, None, 9.0, None), Epoch(2, 1.5, 2.5, 0.5), Epoch(10, None, None, 0.25),
+    ]  # fmt: skip
+
+
 def test_broken_tables_are_named(tmp_path):
     path = tmp_path / "history.csv"
     artifacts.write_csv(path, [], ("epoch",))
@@ -372,6 +400,15 @@ def test_predictions_are_paired_one_to_one_by_similarity(order):
     assert people[2].prediction is None and people[2].similarity == 0
     with pytest.raises(DataError, match="51 keypoint numbers"):
         overlays.persons([annotation(1, [1] * 51)], [], PAIR.sigmas)
+
+
+def test_the_nearest_person_has_the_only_prediction():
+    first, second = [10, 10, 2, 20, 20, 2, 30, 30, 2], [14, 10, 2, 24, 20, 2, 34, 30, 2]
+    for found, expected in ((first, [True, False]), (second, [False, True])):
+        people = [annotation(1, first), annotation(2, second)]
+        paired = overlays.persons(people, [{"image_id": 1, "keypoints": found}], PAIR.sigmas)
+        assert [person.prediction is not None for person in paired] == expected
+        assert [person.similarity == pytest.approx(1) for person in paired] == expected
 
 
 def test_choice_is_spread_evenly():

@@ -76,7 +76,7 @@ def test_a_reader_of_the_old_file_keeps_it(tmp_path, kind):
     path = tmp_path / "file"
     WRITERS[kind](path, 900)
     old = path.read_bytes()
-    with path.open("rb") as reader:
+    with path.open("rb", buffering=0) as reader:
         start = reader.read(9)
         WRITERS[kind](path, 3)
         assert start + reader.read() == old

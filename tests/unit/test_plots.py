@@ -247,7 +247,7 @@ def test_a_viewer_of_the_old_picture_keeps_it(tmp_path, name):
 
     write(3)
     old = (tmp_path / name).read_bytes()
-    with (tmp_path / name).open("rb") as viewer:
+    with (tmp_path / name).open("rb", buffering=0) as viewer:
         start = viewer.read(9)
         write(2)
         assert start + viewer.read() == old != (tmp_path / name).read_bytes()

@@ -17,8 +17,9 @@ from pipeline_lib.config import SearchSpace
 from pipeline_lib.nets import files
 from pipeline_lib.nets.inherit import inherit
 from pipeline_lib.nets.spec import Architecture, count_architecture, initial_weights
+from pipeline_lib.search.breed import breed
 from pipeline_lib.search.genotype import decode_text, encode, key
-from pipeline_lib.search.mutation import describe
+from pipeline_lib.search.mutation import describe, neighbours
 from pipeline_lib.search.population import child_seed
 
 ROOT = Path(__file__).parents[2]
@@ -185,6 +186,11 @@ def test_children(run, generation, number, parents):
     assert document["generation"] == generation
     assert [child["index"] for child in document["children"]] == list(range(number))
     assert [child["parent_rank"] for child in document["children"]] == [index % parents for index in range(number)]
+    # Drawn at the address (seed, generation, child), from all that was known before.
+    cache = [decode_text(row["genotype"]) for row in read_csv(run / f"gen_{generation - 1}/genotypes.csv")]
+    genotypes = [parent["genotype"] for parent in before]
+    drawn = breed(genotypes, ANCESTOR, cache, number, SEED, generation, SearchSpace(**SPACE))
+    assert [key(child["genotype"]) for child in document["children"]] == [key(born.genotype) for born in drawn]
     for child in document["children"]:
         parent = before[child["parent_rank"]]
         assert child["seed"] == child_seed(SEED, generation, child["index"])
@@ -205,6 +211,29 @@ def test_genotypes_are_cumulative_and_never_repeated(run):
         assert [key(decode_text(row["genotype"])) for row in new] == [key(child["genotype"]) for child in children]
         known = rows
     assert len({row["genotype"] for row in known}) == len(known) == 1 + LAMBDA + 2
+
+
+def test_mutation_makes_what_is_neither_known_nor_beyond_the_ancestor(run, tmp_path):
+    """All neighbours of the parent but two are known; one of these has more channels than the parent itself."""
+    parent = [*ANCESTOR[:6], [1, 3, 1, 1]]
+    left = {key([*ANCESTOR[:6], [1, 3, 2, 1]]), key([*ANCESTOR[:6], [2, 3, 1, 1]])}
+    around = {key(genotype) for genotype in neighbours(parent, ANCESTOR, SearchSpace(**SPACE))}
+    assert left < around and key(ANCESTOR) in around
+
+    def replace(document):
+        document["parents"][0]["genotype"] = parent
+
+    (tmp_path / "gen_0").mkdir()
+    shutil.copy(run / "gen_0/parents.json", tmp_path / "gen_0/parents.json")
+    edit(tmp_path / "gen_0/parents.json", replace)
+    rows = [
+        {"generation": 0, "child": index, "genotype": encode(one)} for index, one in enumerate(sorted(around - left))
+    ]
+    write_csv(tmp_path / "gen_0/genotypes.csv", rows, ("generation", "child", "genotype"))
+    mutate(tmp_path, 1, 2)
+    children = read_json(tmp_path / "gen_1/children.json")["children"]
+    assert {key(child["genotype"]) for child in children} == left
+    assert [child["fallback"] for child in children] == [None, None]
 
 
 def test_children_inherit_from_the_parent_of_their_rank(run):

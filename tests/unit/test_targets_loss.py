@@ -18,9 +18,16 @@ def drawn(x: float, y: float, sigma: float = 1.0, v: float = 2) -> np.ndarray:
 
 @pytest.mark.parametrize("column", range(23))
 def test_halves_are_rounded_up(column: int) -> None:
-    """x = 4 c + 2 lies half-way between c and c + 1; division before multiplication would miss some in float32."""
+    """x = 4 c + 2 lies half-way between c and c + 1."""
     assert np.unravel_index(drawn(4 * column + 2, 2).argmax(), (48, 24)) == (1, column + 1)
     assert np.unravel_index(drawn(4 * column + 1.99, 1.99).argmax(), (48, 24)) == (0, column)
+
+
+@pytest.mark.parametrize("x", [26, 126])
+def test_halves_are_exact_in_float32(x: int) -> None:
+    """26 / 176 * 44 + 0.5 is 7 and 126 / 176 * 44 + 0.5 is 32; division before multiplication gives a little less."""
+    maps = np.asarray(heatmaps(np.array([[[x, x, 2]]]), (176, 176), (44, 44), 1.0))[0, :, :, 0]
+    assert np.unravel_index(maps.argmax(), maps.shape) == ((x + 2) // 4,) * 2
 
 
 def test_a_gaussian_has_its_height_and_width() -> None:

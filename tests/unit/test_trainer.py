@@ -38,6 +38,7 @@ def stored() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 BOX = [2, 2, 28, 28]  # of everybody
+UNMOVED = {"flip": 0, "scale_std": 0, "rotation_probability": 0}
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,27 @@ def test_what_is_trained_on_and_what_is_validated(manifest: records.Manifest, tm
         assert float(row["loss"]) == pytest.approx(expected + penalty, rel=1e-5)
     unchanged = loss(dict.fromkeys(range(6), augment.UNCHANGED))
     assert [float(row["val_loss"]) for row in rows] == pytest.approx([unchanged] * 3, rel=1e-5)
+
+
+def test_the_rate_of_the_settings_is_trained_with(manifest: records.Manifest, tmp_path: Path) -> None:
+    """5 steps an epoch, the first one warms up from 0.01 to the rate of a batch of 2."""
+    _, rows = fit(manifest, tmp_path, epochs=3, warmup_epochs=1)
+    top = 0.01 * 2 / 32
+    cosine = [top / 2 * (1 + np.cos(np.pi * (step - 5) / 10)) for step in (9, 14)]
+    expected = [0.01 + (top - 0.01) * 4 / 5, *cosine]
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx(expected, rel=1e-4)
+
+
+def test_batches_are_normalised_by_themselves_in_training_only(manifest: records.Manifest, tmp_path: Path) -> None:
+    """One step on everybody: the moving mean goes a tenth of the way to the mean of the normalised crops."""
+    image = keras.Input((32, 32, 3))
+    normalised = keras.layers.BatchNormalization(momentum=0.9, name="bn")(image)
+    model = keras.Model(image, keras.layers.Conv2D(17, 1, 4, name="c")(normalised))
+    kept, _ = fit(manifest, tmp_path, model, epochs=1, batch=PERSONS, augmentation=Augmentation(**UNMOVED))
+    crops = [augment.crop(*person, BOX, 32, 32, COCO_KEYPOINTS)[0] for person in stored()]
+    pixels = (np.array(crops) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(kept["bn/moving_mean"], 0.1 * pixels.mean((0, 1, 2)), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(kept["bn/moving_variance"], 0.9 + 0.1 * pixels.var((0, 1, 2)), rtol=1e-3)
 
 
 @pytest.mark.parametrize(("keep", "expected"), [("best", 2.0), ("last", 4.0)])

@@ -134,6 +134,19 @@ def test_crowds_unlabelled_people_and_other_categories_are_ignored() -> None:
     assert evaluation["persons"] == 1
 
 
+def test_the_number_of_labelled_keypoints_is_counted_where_it_is_not_said() -> None:
+    points = np.reshape(person(1, 1)["keypoints"], (17, 3))
+    points[:, 2] = 1  # hidden, but labelled
+    hidden, unsaid = (person(number, 1, keypoints=points.ravel().tolist()) for number in (1, 2))
+    del unsaid["num_keypoints"]
+    for labelled in (hidden, unsaid):
+        evaluation = evaluate(annotated(labelled), [predicted(labelled)], SIGMAS)
+        assert (evaluation["persons"], evaluation["metrics"]["AP"]) == (1, pytest.approx(1))
+    denied = {**hidden, "num_keypoints": 0}
+    evaluation = evaluate(annotated(denied), [predicted(denied)], SIGMAS)
+    assert (evaluation["persons"], evaluation["metrics"]["AP"]) == (0, -1)
+
+
 def test_an_undefined_metric_is_explained() -> None:
     large = person(1, 1)
     evaluation = evaluate(annotated(large), [predicted(large)], SIGMAS)

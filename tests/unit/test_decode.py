@@ -73,6 +73,11 @@ def test_both_axes_must_be_inside_for_either_step(place: int, axis: str) -> None
     assert (x - column, y - row) == ((expected, 0) if axis == "row" else (0, expected))
 
 
+def test_small_differences_decide() -> None:
+    values = {(4, 4): 200.02, (4, 3): 200.0, (4, 5): 200.01, (3, 4): 199.99, (6, 6): 200.01}
+    np.testing.assert_allclose(decode(peak_map(9, 9, values), input_size=(9, 9))[0, 0, :2], [4.25, 3.75])
+
+
 def test_the_first_maximum_wins() -> None:
     decoded = decode(peak_map(8, 8, {(6, 1): 50.0, (1, 6): 50.0, (1, 7): 50.0}), input_size=(8, 8))
     np.testing.assert_allclose(decoded[0, 0, :2], [6, 1])

@@ -148,11 +148,10 @@ def test_stochastic_depth_grows_with_the_block():
     )
 
 
-def test_squeeze_keeps_one_channel():
-    widths = {
-        layer.out_channels for layer in walk(dataclasses.replace(TINY, stem=3)) if layer.name == "m1_b1_se_reduce"
-    }
-    assert widths == {1}
+@pytest.mark.parametrize(("channels", "width"), [(3, 1), (15, 3), (18, 4)])
+def test_squeeze_keeps_whole_quarters_and_one_channel(channels, width):
+    architecture = dataclasses.replace(TINY, stem=channels)
+    assert {layer.out_channels for layer in walk(architecture) if layer.name == "m1_b1_se_reduce"} == {width}
 
 
 def test_tensors_of_a_block():

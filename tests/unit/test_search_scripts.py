@@ -297,6 +297,23 @@ def test_selection_trusts_no_stored_fitness(run, copy):
         assert (copy / "gen_1" / name).read_bytes() == (run / "gen_1" / name).read_bytes()
 
 
+def test_small_networks_survive_better_ones(copy):
+    """J = loss (n / T)^0.5: 0.07 for child 0, about 0.5 for the ancestor, 6.4 for child 2, whose loss is the lower one."""
+    for index, loss, parameters in ((0, 1.0, 100), (2, 0.9, 1_000_000)):
+        edit(
+            copy / f"gen_1/child_{index:02d}/score.json",
+            lambda document, new=(loss, parameters): document.update(loss=new[0], parameters=new[1]),
+        )
+    select(copy, 1, LAMBDA, MU, ["gen_0/parents.json"], weights_of("gen_0", 1))
+    survivors = read_json(copy / "gen_1/parents.json")["parents"]
+    assert [(one["rank"], *one["origin"].values()) for one in survivors] == [(0, 1, 0), (1, 0, 0)]
+    assert survivors[0]["fitness"] == pytest.approx((100 / 2e4) ** 0.5)
+    for rank, source in enumerate(("gen_1/child_00/weights", "gen_0/parents/0")):
+        path = copy / f"gen_1/parents/{rank}.safetensors"
+        assert path.read_bytes() == (copy / f"{source}.safetensors").read_bytes()
+        assert path.stat().st_nlink == 1  # a link would keep the time of a file that is generations old
+
+
 def test_selection_refuses_what_does_not_fit(copy):
     shutil.copy(copy / "gen_1/child_00/score.json", copy / "gen_1/child_02/score.json")
     before = (copy / "gen_1/parents.json").read_bytes()
@@ -346,7 +363,13 @@ def test_champion(run, tmp_path):
     arguments = ["--parents", run / "gen_1/parents.json", "--parent-weights", run / "gen_1/parents/0.safetensors"]
     program(tmp_path, "champion", *arguments, "--champion", "champion.json", "--weights", "champion.safetensors")
     assert read_json(tmp_path / "champion.json") == read_json(run / "gen_1/parents.json")["parents"][0]
-    assert (tmp_path / "champion.safetensors").read_bytes() == (run / "gen_1/parents/0.safetensors").read_bytes()
+    old = (run / "gen_1/parents/0.safetensors").read_bytes()
+    assert (tmp_path / "champion.safetensors").read_bytes() == old
+    # Whoever reads the old champion while a new one is written reads it to its end.
+    arguments = ["--parents", run / "gen_1/parents.json", "--parent-weights", run / "gen_1/parents/1.safetensors"]
+    with (tmp_path / "champion.safetensors").open("rb", buffering=0) as reader:
+        program(tmp_path, "champion", *arguments, "--champion", "champion.json", "--weights", "champion.safetensors")
+        assert reader.read() == old != (tmp_path / "champion.safetensors").read_bytes()
 
 
 def scale(run, folder, **settings):

@@ -298,7 +298,7 @@ def test_selection_trusts_no_stored_fitness(run, copy):
 
 
 def test_small_networks_survive_better_ones(copy):
-    """J = loss (n / T)^0.5: 0.07 for child 0, about 0.5 for the ancestor, 6.4 for child 2, whose loss is the lower one."""
+    """J = loss (n / T)^0.5: 0.07 for child 0, about 0.5 for the ancestor, 6.4 for child 2, whose loss is lower."""
     for index, loss, parameters in ((0, 1.0, 100), (2, 0.9, 1_000_000)):
         edit(
             copy / f"gen_1/child_{index:02d}/score.json",

@@ -54,9 +54,9 @@ def ground_truth(annotations: Path, schema: KeypointSchema, *, training: bool, i
     """The annotated people of a COCO keypoint file, sorted by image id, then annotation id.
 
     For training, crowds, people without labelled keypoints and people whose keypoints all have v = 0 are dropped.
-    For validation they stay, with v = 0, as in the paper's validation loss. In both, annotations of unknown images and
-    without a valid box are dropped and boxes are sanitised (as in the published program). With `images`, so are people whose
-    image file is not in that folder. Raises `DataError`.
+    For validation they stay, with v = 0, as in the paper's validation loss. In both, annotations of other categories than
+    1, of unknown images and without a valid box are dropped and boxes are sanitised (as in the published program). With
+    `images`, so are people whose image file is not in that folder. Raises `DataError`.
     """
     content = _content(annotations)
     known = _images(content, annotations)
@@ -69,6 +69,9 @@ def ground_truth(annotations: Path, schema: KeypointSchema, *, training: bool, i
         if identity in seen:
             raise DataError(f"{where}: annotation id {identity} occurs twice; give every annotation its own id")
         seen.add(identity)
+        if "category_id" in entry and _integer(entry, "category_id", where) != PERSON:
+            selection.drop("other_category")
+            continue
         keypoints = _keypoints(entry, schema, where)
         visible = any(v > 0 for v in keypoints[2::3])
         unlabelled = entry.get("num_keypoints", int(visible)) == 0

@@ -38,7 +38,7 @@ def evaluate(
         "annotations": [
             _person(annotation, 3 * len(sigmas))
             for annotation in annotations["annotations"]
-            if annotation["category_id"] == PERSON
+            if annotation.get("category_id", PERSON) == PERSON
         ],
         "categories": [{"id": PERSON, "name": "person"}],
     }

@@ -97,6 +97,14 @@ def test_what_an_annotation_may_leave_out(write: Any) -> None:
     assert validation.dropped == {"invalid_box": 1}
 
 
+def test_other_categories_are_dropped_before_their_keypoints_are_read(write: Any) -> None:
+    dog = {"id": 7, "image_id": 1, "category_id": 18, "bbox": [1, 1, 5, 5]}
+    for training in (True, False):
+        selection = ground_truth(write([annotation(1), dog]), POINTS, training=training)
+        assert [person.annotation_id for person in selection.people] == [1]
+        assert selection.dropped == {"other_category": 1}
+
+
 def test_person_has_everything_of_its_annotation(write: Any) -> None:
     path = write([annotation(4, image_id=3, keypoints=[5.25, 6.5, 1, 7, 8, 2])], [image(3, 50, 60)])
     (person,) = ground_truth(path, POINTS, training=True).people

@@ -127,19 +127,10 @@ def fit(
     if validation.examples * height * width * 3 <= CACHE_BYTES:
         val_data = val_data.cache()
 
-    with strategy.scope():
-        sigma = settings.heatmap_sigma * network.output_shape[1] / SIGMA_REFERENCE_HEIGHT
-        model = PoseModel(network, sigma, strategy.num_replicas_in_sync)
-        rate = warmup_cosine(
-            settings.base_rate, settings.batch, settings.epochs, steps, settings.warmup_epochs, settings.scale_rate
-        )
-        model.compile(
-            Adam(rate),
-            jit_compile=settings.jit_compile,
-            steps_per_execution=_divisor(steps, settings.steps_per_execution),
-        )
-        # Else the first step makes these variables, and TensorFlow traces it twice.
-        model.optimizer.build(model.trainable_variables)
+    rate = warmup_cosine(
+        settings.base_rate, settings.batch, settings.epochs, steps, settings.warmup_epochs, settings.scale_rate
+    )
+    model = compiled(network, rate, settings, steps, strategy)
 
     written = History(history, devices.name(strategy), strategy.num_replicas_in_sync)
     progress = Progress(title, settings.epochs, steps, settings.batch)
@@ -163,6 +154,27 @@ def fit(
             verbose=0,
         )
     return epochs.kept()
+
+
+def compiled(
+    network: keras.Model,
+    rate: keras.optimizers.schedules.LearningRateSchedule,
+    settings: TrainSettings,
+    steps: int,
+    strategy: "tf.distribute.Strategy",
+) -> PoseModel:
+    """`network`, made in the scope of `strategy`, ready for epochs of `steps` steps at the learning rate `rate`."""
+    with strategy.scope():
+        sigma = settings.heatmap_sigma * network.output_shape[1] / SIGMA_REFERENCE_HEIGHT
+        model = PoseModel(network, sigma, strategy.num_replicas_in_sync)
+        model.compile(
+            Adam(rate),
+            jit_compile=settings.jit_compile,
+            steps_per_execution=_divisor(steps, settings.steps_per_execution),
+        )
+        # Else the first step makes these variables, and TensorFlow traces it twice.
+        model.optimizer.build(model.trainable_variables)
+    return model
 
 
 class _Epochs(keras.callbacks.Callback):

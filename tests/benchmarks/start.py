@@ -1,0 +1,33 @@
+"""The fixed cost of a child: from the start of its process to the end of its first step, for EvoPose2D-S at 256x192."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline_lib.nets import files
+from pipeline_lib.nets.registry import architecture
+from pipeline_lib.nets.spec import initial_weights
+from tests.benchmarks import pictures
+from tests.benchmarks.measure import Row, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+BATCH = 16
+
+
+def measure(settings: Settings, folder: Path) -> list[Row]:
+    manifest = pictures.records(folder, settings.images)
+    small = architecture("evopose2d_s", 256, 192, 17)
+    files.save(folder / "initial.safetensors", small, initial_weights(small, 1))
+    arguments = [str(folder / "initial.safetensors"), str(manifest), str(settings.threads), str(BATCH)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.start_probe", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    phases = json.loads(done.stdout.splitlines()[-1])
+    name = f"start of a child, S 256x192, batch {BATCH}"
+    rows = [Row(name, phase, seconds, "s") for phase, seconds in phases.items()]
+    return [*rows, Row(name, "all", sum(phases.values()), "s")]

@@ -17,6 +17,7 @@ from pipeline_lib.errors import ConfigError
 
 MODULES = 7
 STEM_STRIDE = 2
+HEAD_STRIDE = 2
 
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -313,6 +314,16 @@ class SearchConfig(Section):
                     f"parents (mu = {self.parents}) is larger than the pool of generation {generation}: "
                     f"{self.children_of(generation)} children + {self.parents_of(generation - 1)} parents = {pool}"
                 )
+        if self.train.warmup_epochs >= self.ancestor_epochs:
+            raise ValueError(
+                f"train.warmup_epochs ({self.train.warmup_epochs}) must be below ancestor_epochs ({self.ancestor_epochs}) too"
+            )
+        if self.compare_scratch and not self.transfer:
+            raise ValueError("compare_scratch: there is nothing to compare with transfer: false")
+        if self.compare_scratch and not self.train.evaluate_initial:
+            raise ValueError(
+                "compare_scratch: it compares losses before the first step; set train.evaluate_initial: true"
+            )
         return self
 
     def children_of(self, generation: int) -> int:
@@ -407,6 +418,20 @@ class Config(Section):
         return merged
 
     @model_validator(mode="after")
+    def _heat_maps_not_larger(self) -> Self:
+        space, growth = self.search.space, HEAD_STRIDE**self.search.space.head_layers
+        free = space.free_stride_modules if self.search.generations else ()
+        least = STEM_STRIDE * math.prod(
+            stride for module, (_, _, _, stride) in enumerate(self.search.ancestor, start=1) if module not in free
+        )
+        if growth > least:
+            raise ValueError(
+                f"search.space.head_layers: {space.head_layers} layers enlarge {growth} times, but the backbone may reduce "
+                f"only {least} times: heat maps would be larger than the input; use fewer"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _divisible(self) -> Self:
         stride = overall_stride(self.search.ancestor)
         if self.search.generations:
@@ -449,7 +474,8 @@ def explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"]) or "configuration"
-        given = "" if problem["type"] in ("missing", "extra_forbidden") else f" (given: {problem['input']!r})"
+        whole = isinstance(problem["input"], Mapping | BaseModel)  # a section would hide the message
+        given = "" if whole or problem["type"] in ("missing", "extra_forbidden") else f" (given: {problem['input']!r})"
         message = (
             "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
         )

@@ -69,13 +69,14 @@ def ground_truth(annotations: Path, schema: KeypointSchema, *, training: bool, i
         if identity in seen:
             raise DataError(f"{where}: annotation id {identity} occurs twice; give every annotation its own id")
         seen.add(identity)
-        if "category_id" in entry and _integer(entry, "category_id", where) != PERSON:
+        if entry.get("category_id") is not None and _integer(entry, "category_id", where) != PERSON:
             selection.drop("other_category")
             continue
-        keypoints = _keypoints(entry, schema, where)
-        visible = any(v > 0 for v in keypoints[2::3])
-        unlabelled = entry.get("num_keypoints", int(visible)) == 0
         crowd = bool(entry.get("iscrowd", 0))
+        keypoints = _keypoints(entry, schema, where, needed=not crowd)
+        visible = any(v > 0 for v in keypoints[2::3])
+        counted = entry.get("num_keypoints")
+        unlabelled = not visible if counted is None else counted == 0
         image = selection.image(_integer(entry, "image_id", where))
         if image is None:
             continue
@@ -87,7 +88,7 @@ def ground_truth(annotations: Path, schema: KeypointSchema, *, training: bool, i
             selection.drop("all_keypoints_invisible")
         else:
             box = _box(entry, where)
-            area = entry.get("area", box[2] * box[3])
+            area = box[2] * box[3] if entry.get("area") is None else entry["area"]
             if not _is_number(area):
                 raise DataError(f"{where}: area is {area!r}; a number is expected")
             clean = sanitise(box, area, image.height, image.width)
@@ -232,13 +233,23 @@ def _box(entry: Mapping[str, Any], where: str) -> Box:
     return x, y, width, height
 
 
-def _keypoints(entry: Mapping[str, Any], schema: KeypointSchema, where: str) -> tuple[float, ...]:
+def _keypoints(entry: Mapping[str, Any], schema: KeypointSchema, where: str, needed: bool) -> tuple[float, ...]:
+    """The numbers of an annotation; zeros for one that need not have any."""
     keypoints = entry.get("keypoints")
     expected = 3 * len(schema.names)
-    if not isinstance(keypoints, list) or len(keypoints) != expected or not all(map(_is_number, keypoints)):
+    if keypoints is None and not needed:
+        return (0.0,) * expected
+    if not isinstance(keypoints, list) or len(keypoints) != expected:
         given = f"{len(keypoints)} values" if isinstance(keypoints, list) else repr(keypoints)
         raise DataError(
             f"{where}: keypoints has {given}; {expected} numbers are expected, x, y, v for each of the "
             f"{len(schema.names)} names of the data set's keypoint schema: correct the schema or the annotation"
         )
+    for index, value in enumerate(keypoints):
+        if not _is_number(value):
+            name = schema.names[index // 3]
+            raise DataError(
+                f"{where}: keypoints[{index}] ({'xyv'[index % 3]} of {name}) is {value!r}; a finite number is expected, "
+                "0, 0, 0 for what is not labelled"
+            )
     return tuple(float(value) for value in keypoints)

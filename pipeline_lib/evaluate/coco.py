@@ -35,10 +35,11 @@ def evaluate(
     truth, found = COCO(), COCO()
     truth.dataset = {
         "images": list(annotations["images"]),
+        # Numbered anew: pycocotools takes a match with id 0 for no match.
         "annotations": [
-            _person(annotation, 3 * len(sigmas))
-            for annotation in annotations["annotations"]
-            if annotation.get("category_id", PERSON) == PERSON
+            {**_person(annotation, 3 * len(sigmas)), "id": number}
+            for number, annotation in enumerate(annotations["annotations"], start=1)
+            if _given(annotation, "category_id", PERSON) == PERSON
         ],
         "categories": [{"id": PERSON, "name": "person"}],
     }
@@ -95,16 +96,33 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _person(annotation: Mapping[str, Any], numbers: int) -> dict[str, Any]:
+    """An annotation with all that pycocotools wants; what is left out has the value that the conversion assumes."""
     where = f"annotation {annotation.get('id')}"
-    if missing := sorted({"id", "image_id", "bbox", "area", "keypoints"} - set(annotation)):
+    crowd = int(bool(_given(annotation, "iscrowd", 0)))
+    keypoints = _given(annotation, "keypoints", [0] * numbers if crowd else None)
+    if missing := [name for name in ("image_id", "bbox") if annotation.get(name) is None] + ["keypoints"] * (
+        keypoints is None
+    ):
         raise DataError(f"{where}: {', '.join(missing)} missing; COCO keypoint annotations are expected")
-    if len(annotation["keypoints"]) != numbers:
+    if len(keypoints) != numbers:
         raise DataError(
-            f"{where}: {len(annotation['keypoints'])} keypoint numbers instead of {numbers}; does the data set's "
+            f"{where}: {len(keypoints)} keypoint numbers instead of {numbers}; does the data set's "
             "`keypoints` describe these annotations?"
         )
-    labelled = sum(visibility > 0 for visibility in annotation["keypoints"][2::3])
-    return {"num_keypoints": labelled, **annotation}
+    return {
+        **annotation,
+        "keypoints": keypoints,
+        "iscrowd": crowd,
+        "category_id": PERSON,
+        "area": _given(annotation, "area", annotation["bbox"][2] * annotation["bbox"][3]),
+        "num_keypoints": _given(annotation, "num_keypoints", sum(v > 0 for v in keypoints[2::3])),
+    }
+
+
+def _given(annotation: Mapping[str, Any], name: str, default: Any) -> Any:
+    """A field, or `default` where it is left out or null."""
+    value = annotation.get(name)
+    return default if value is None else value
 
 
 def _explanation(metric: str, persons: int) -> str:

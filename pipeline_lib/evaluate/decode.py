@@ -62,7 +62,7 @@ def unflip(
     """
     maps = _floating(flipped)[:, :, ::-1]
     order = np.arange(maps.shape[-1])
-    for left, right in flip_pairs or ():
+    for left, right in () if flip_pairs is None else flip_pairs:
         order[[left, right]] = order[[right, left]]
     maps = maps[..., order]
     if shift == 0:

@@ -9,12 +9,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from operator import index
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline_lib.config import PAPER_SPACE, STEM_STRIDE, SearchSpace
+from pipeline_lib.config import HEAD_STRIDE, PAPER_SPACE, STEM_STRIDE, SearchSpace
 from pipeline_lib.errors import ArtifactError, ConfigError
 from pipeline_lib.search.genotype import BLOCKS, CHANNEL_UNIT, STRIDE, Key, Nesting, key
 from pipeline_lib.search.scaling import scale_depth, scale_width
@@ -25,7 +26,6 @@ IMAGE = "image"
 IMAGE_CHANNELS = 3
 STEM_KERNEL = 3
 HEAD_KERNEL = 3
-HEAD_STRIDE = 2
 SE_RATIO = 0.25
 NORMAL_SCALE = 2.0
 FINAL_SCALE = 1 / 3
@@ -69,6 +69,11 @@ class Architecture:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "genotype", key(self.genotype))
+        for name in ("height", "width", "keypoints", "stem", "head", "head_layers", "final_kernel"):
+            try:
+                object.__setattr__(self, name, index(getattr(self, name)))
+            except TypeError:
+                raise ConfigError(f"{name} {getattr(self, name)!r}: an integer is expected") from None
         c_d, c_w = self.scale
         object.__setattr__(self, "scale", (float(c_d), float(c_w)))
         object.__setattr__(self, "expansion", tuple(self.expansion))
@@ -76,9 +81,14 @@ class Architecture:
             raise ConfigError(
                 f"expansion {self.expansion}: one ratio for each of {len(self.genotype)} modules is expected"
             )
-        sizes = (*self.expansion, self.keypoints, self.stem, self.head, self.final_kernel, *self.scale)
-        if min(gene for row in self.genotype for gene in row) < 1 or self.head_layers < 0 or min(sizes) <= 0:
-            raise ConfigError(f"{self}: positive numbers are expected")
+        if min(gene for row in self.genotype for gene in row) < 1:
+            raise ConfigError(f"genotype {self.genotype}: positive numbers are expected")
+        for name in ("expansion", "keypoints", "stem", "head", "final_kernel", "scale"):
+            value = getattr(self, name)
+            if min(value if isinstance(value, tuple) else (value,)) <= 0:
+                raise ConfigError(f"{name} {value}: a positive number is expected")
+        if self.head_layers < 0:
+            raise ConfigError(f"head_layers {self.head_layers}: 0 or more is expected")
         stride = self.overall_stride
         if min(self.height, self.width) < stride or self.height % stride or self.width % stride:
             height, width = (max(1, round(side / stride)) * stride for side in (self.height, self.width))

@@ -26,8 +26,10 @@ def draw(rows: Sequence[Comparison]) -> Figure:
     figure = Figure(figsize=(8.6, 1.9 + ROW_HEIGHT * len(rows)))
     axes = figure.subplots()
     place = np.arange(len(rows))
-    axes.axvline(rows[0].control_initial, color=style.GREY, linestyle=":", linewidth=1.4, label="ancestor")
-    axes.axvline(rows[0].control_final, color=style.GREY, linewidth=1.4, label="ancestor trained on (control)")
+    control = (rows[0].control_initial, ":", "ancestor"), (rows[0].control_final, "-", "ancestor trained on (control)")
+    for loss, line, label in control:
+        if loss is not None:
+            axes.axvline(loss, color=style.GREY, linestyle=line, linewidth=1.4, label=label)
     _arrows(axes, place - APART, rows, "transferred", style.BLUE, "weight transfer")
     _arrows(axes, place + APART, rows, "scratch", style.VERMILLION, "from scratch")
     axes.set_yticks(place, [_label(row) for row in rows])
@@ -42,8 +44,10 @@ def draw(rows: Sequence[Comparison]) -> Figure:
 
 
 def _arrows(axes: Axes, place: np.ndarray, rows: Sequence[Comparison], kind: str, color: str, label: str) -> None:
-    before = [getattr(row, f"{kind}_initial") for row in rows]
-    after = [getattr(row, f"{kind}_final") for row in rows]
+    # What is not a number is not drawn: a training that failed has no arrow.
+    before, after = (
+        np.array([getattr(row, f"{kind}_{end}") for row in rows], dtype=float) for end in ("initial", "final")
+    )
     axes.hlines(place, after, before, color=color, linewidth=1.8, alpha=0.6)
     axes.scatter(
         before, place, s=52, facecolors="white", edgecolors=color, linewidths=1.8, zorder=3, gid=f"{kind}_initial"
@@ -60,9 +64,9 @@ def cells(rows: Sequence[Comparison]) -> list[tuple[str, ...]]:
     return [
         (
             *(str(row.child), row.mutation, f"{row.inherited:.0%}"),
-            *(f"{row.transferred_initial:.1f}", f"{row.transferred_final:.1f}"),
-            *(f"{row.scratch_initial:.1f}", f"{row.scratch_final:.1f}"),
-            f"{row.control_final:.1f}",
+            *(_loss(row.transferred_initial), _loss(row.transferred_final)),
+            *(_loss(row.scratch_initial), _loss(row.scratch_final)),
+            _loss(row.control_final),
         )
         for row in rows
     ]
@@ -74,13 +78,24 @@ def summary_text(rows: Sequence[Comparison]) -> str:
 
 
 def outcome(rows: Sequence[Comparison]) -> str:
-    """How the means compare, in words."""
-    transferred, scratch = (
-        float(np.mean([getattr(row, f"{kind}_final") for row in rows])) for kind in ("transferred", "scratch")
-    )
-    lower = sum(row.transferred_final < row.scratch_final for row in rows)
+    """How the means of the children whose trainings did not fail compare, in words."""
+    pairs = [
+        (row.transferred_final, row.scratch_final)
+        for row in rows
+        if row.transferred_final is not None and row.scratch_final is not None
+    ]
+    failed = len(rows) - len(pairs)
+    note = f" {failed} of {len(rows)} children are left out: a training failed." if failed else ""
+    if not pairs:
+        return f"Nothing can be compared.{note}"
+    transferred, scratch = (float(np.mean(values)) for values in zip(*pairs, strict=True))
+    lower = sum(own < twin for own, twin in pairs)
     return (
         f"Mean validation loss after equally many steps: {transferred:.1f} with weight transfer, {scratch:.1f} from "
-        f"scratch, {rows[0].control_final:.1f} for the ancestor trained on (from {rows[0].control_initial:.1f}); lower "
-        f"with transfer for {lower} of {len(rows)} children."
+        f"scratch, {_loss(rows[0].control_final)} for the ancestor trained on (from {_loss(rows[0].control_initial)}); "
+        f"lower with transfer for {lower} of {len(pairs)} children.{note}"
     )
+
+
+def _loss(value: float | None) -> str:
+    return "failed" if value is None else f"{value:.1f}"

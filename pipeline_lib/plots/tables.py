@@ -33,17 +33,20 @@ class Individual:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row of comparison.csv: validation losses of a child, of its twin from scratch, and of the control."""
+    """A row of comparison.csv: validation losses of a child, of its twin from scratch, and of the control.
+
+    Those of a training that failed are None.
+    """
 
     child: int
     mutation: str
     inherited: float
-    transferred_initial: float
-    transferred_final: float
-    scratch_initial: float
-    scratch_final: float
-    control_initial: float
-    control_final: float
+    transferred_initial: float | None
+    transferred_final: float | None
+    scratch_initial: float | None
+    scratch_final: float | None
+    control_initial: float | None
+    control_final: float | None
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,11 @@ def read_comparison(path: str | PathLike[str]) -> list[Comparison]:
         Comparison(
             child=_cell(row, "child", int),
             mutation=row["mutation"],
+            inherited=_cell(row, "inherited", float),
             **{
-                name: _cell(row, name, float)
+                name: _optional(row, name)
                 for name in Comparison.__annotations__
-                if name not in ("child", "mutation")
+                if name not in ("child", "mutation", "inherited")
             },
         )
         for row in _rows(path)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.search.population import Children
@@ -25,44 +25,51 @@ def rows(
     """One row a child: its mutation, the fraction of its parameters that it inherits, and validation losses.
 
     `*_initial` is before the first step, `*_final` after the last, for the child with weight transfer, its twin from
-    scratch and the control, all trained for the same steps in the same order.
+    scratch and the control, all trained for the same steps in the same order. None for a training that failed: its loss
+    stopped being a number, with which it ended.
 
     Raises:
-        ArtifactError: the trainings were not equally long, or a loss was not measured.
+        ArtifactError: the trainings were not equally long, or the loss before the first step was not measured.
     """
-    steps = {history[-1]["step"] for history in (*transferred, *scratch, control)}
-    if len(steps) != 1:
-        raise ArtifactError(f"the compared trainings have different lengths: {', '.join(sorted(steps))} steps")
-    control_initial, control_final = _ends(control, "control")
-    table = []
-    for child, fraction, own, twin in zip(children.children, inherited, transferred, scratch, strict=True):
-        own_initial, own_final = _ends(own, f"child {child.index}")
-        twin_initial, twin_final = _ends(twin, f"twin {child.index}")
-        table.append(
-            {
-                "child": child.index,
-                "mutation": "; ".join(
-                    f"module {change['module']} {change['kind']} {change['before']}->{change['after']}"
-                    for change in child.mutations
-                ),
-                "inherited": fraction,
-                "transferred_initial": own_initial,
-                "transferred_final": own_final,
-                "scratch_initial": twin_initial,
-                "scratch_final": twin_final,
-                "control_initial": control_initial,
-                "control_final": control_final,
-            }
-        )
-    return table
+    ends = [[_ends(history, f"{name} {child.index}") for child, history in zip(children.children, each, strict=True)]
+            for name, each in (("child", transferred), ("twin", scratch))]  # fmt: skip
+    control_ends = _ends(control, "control")
+    steps = {end.steps for end in (*ends[0], *ends[1], control_ends) if end.final is not None}
+    if len(steps) > 1:
+        listed = ", ".join(map(str, sorted(steps)))
+        raise ArtifactError(f"the compared trainings have different lengths: {listed} steps")
+    return [
+        {
+            "child": child.index,
+            "mutation": "; ".join(
+                f"module {change['module']} {change['kind']} {change['before']}->{change['after']}"
+                for change in child.mutations
+            ),
+            "inherited": fraction,
+            "transferred_initial": own.initial,
+            "transferred_final": own.final,
+            "scratch_initial": twin.initial,
+            "scratch_final": twin.final,
+            "control_initial": control_ends.initial,
+            "control_final": control_ends.final,
+        }
+        for child, fraction, own, twin in zip(children.children, inherited, *ends, strict=True)
+    ]
 
 
-def _ends(history: History, name: str) -> tuple[float, float]:
+class _Ends(NamedTuple):
+    initial: float | None
+    final: float | None
+    steps: int
+
+
+def _ends(history: History, name: str) -> _Ends:
     if history[0]["epoch"] != "0":
         raise ArtifactError(
             f"{name}: the loss before the first step was not measured; set train.evaluate_initial: true"
         )
-    first, last = float(history[0]["val_loss"]), float(history[-1]["val_loss"])
-    if not math.isfinite(first) or not math.isfinite(last):
-        raise ArtifactError(f"{name}: the validation loss is not a number")
-    return first, last
+    initial, *later = (float(row["val_loss"]) for row in history)
+    finite = math.isfinite(initial) and all(map(math.isfinite, later))
+    return _Ends(
+        initial if math.isfinite(initial) else None, later[-1] if finite and later else None, int(history[-1]["step"])
+    )

@@ -75,7 +75,7 @@ def validate(genotype: Nesting, space: SearchSpace, ancestor: Nesting) -> None:
     problems = []
     for module, (blocks, kernel, channels, stride) in enumerate(rows):
         most_blocks, most_channels = space.max_blocks[module], max_channels(space, ancestor)[module]
-        strides = (1, 2) if module + 1 in space.free_stride_modules else (first[module][STRIDE],)
+        strides = (1, 2) if module + 1 in space.free_stride_modules else {first[module][STRIDE]} & {1, 2} or (1, 2)
         where = f"module {module + 1}"
         if not 1 <= blocks <= most_blocks:
             problems.append(f"{where} has {blocks} blocks, 1 to {most_blocks} are allowed")

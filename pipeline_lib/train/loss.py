@@ -19,7 +19,7 @@ def mean_over_persons(losses: Any, sample_weight: Any = None) -> Any:
     """The mean of float32 (N,) over persons, who count with their weight; 0 when all weights are 0."""
     if sample_weight is None:
         return ops.mean(losses)
-    weight = ops.cast(sample_weight, "float32")
+    weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
     total = ops.sum(weight)
     return ops.sum(losses * weight) / ops.where(total > 0, total, 1.0)
 

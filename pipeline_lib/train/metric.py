@@ -18,9 +18,9 @@ class PersonMean(keras.metrics.Metric):
         self.total = self.add_variable((), "zeros", aggregation="sum", name="total")
         self.weight = self.add_variable((), "zeros", aggregation="sum", name="weight")
 
-    def update_state(self, values: Any, sample_weight: Any) -> None:
-        """Add the values (N,) of persons with their weights (N,)."""
-        weight = ops.cast(sample_weight, "float32")
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Add the values (N,) of persons with their weights (N,); without weights all count."""
+        weight = ops.ones_like(values) if sample_weight is None else ops.cast(sample_weight, "float32")
         self.total.assign_add(ops.sum(ops.cast(values, "float32") * weight))
         self.weight.assign_add(ops.sum(weight))
 

@@ -107,6 +107,11 @@ def fit(
             f"{training.path}: {training.examples} persons are fewer than a batch of {settings.batch}: "
             "lower train.batch or convert more data"
         )
+    if round(settings.warmup_epochs * steps) >= settings.epochs * steps:
+        raise ConfigError(
+            f"train.warmup_epochs: {settings.warmup_epochs} of {settings.epochs} epochs of {steps} steps leaves no step "
+            "after the warm-up; lower it"
+        )
     height, width = network.input_shape[1:3]
     shared: dict[str, Any] = {
         "height": height,

@@ -97,6 +97,22 @@ def test_what_an_annotation_may_leave_out(write: Any) -> None:
     assert validation.dropped == {"invalid_box": 1}
 
 
+def test_null_is_as_good_as_left_out(write: Any) -> None:
+    nothing = dict.fromkeys(["iscrowd", "num_keypoints", "area", "category_id"])
+    (kept,) = ground_truth(write([annotation(1, **nothing)]), POINTS, training=True).people
+    (plain,) = ground_truth(write([annotation(1)]), POINTS, training=True).people
+    assert kept == plain
+
+
+def test_a_crowd_needs_no_keypoints(write: Any) -> None:
+    crowd = annotation(1, iscrowd=1)
+    del crowd["keypoints"]
+    path = write([crowd])
+    assert ground_truth(path, POINTS, training=True).dropped == {"crowd": 1}
+    (kept,) = ground_truth(path, POINTS, training=False).people
+    assert set(kept.keypoints) == {0.0} and not kept.labelled
+
+
 def test_other_categories_are_dropped_before_their_keypoints_are_read(write: Any) -> None:
     dog = {"id": 7, "image_id": 1, "category_id": 18, "bbox": [1, 1, 5, 5]}
     for training in (True, False):
@@ -187,6 +203,8 @@ def test_detections(write: Any, tmp_path: Path) -> None:
     [
         ({"keypoints": [1, 2, 2]}, r"annotations\[1\].*3 values.*6 numbers.*schema"),
         ({"keypoints": None}, r"annotations\[1\].*keypoints"),
+        ({"keypoints": [1, 2, 2, 3, float("nan"), 2]}, r"keypoints\[4\] \(y of \w+\) is nan; a finite number"),
+        ({"keypoints": [1, 2, None, 3, 4, 2]}, r"keypoints\[2\] \(v of \w+\) is None"),
         ({"bbox": [1, 2, 3]}, r"annotations\[1\].*bbox"),
         ({"bbox": [1, 2, 3, float("nan")]}, r"annotations\[1\].*bbox"),
         ({"area": "large"}, r"annotations\[1\].*area"),

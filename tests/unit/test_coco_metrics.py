@@ -87,6 +87,29 @@ def test_one_person_of_a_known_similarity() -> None:
     assert metrics == pytest.approx(expected)
 
 
+def test_an_annotation_may_have_the_id_0() -> None:
+    people = [person(identifier, 1, bbox=[20, 20, LARGE, LARGE]) for identifier in (0, 1)]
+    found = evaluate(annotated(*people), [predicted(each) for each in people], SIGMAS)
+    assert found["metrics"]["AP"] == pytest.approx(1) and found["metrics"]["AR"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("left_out", ["iscrowd", "category_id", "area", "num_keypoints"])
+@pytest.mark.parametrize("null", [False, True])
+def test_what_the_conversion_does_not_need_the_metrics_do_not_either(left_out: str, null: bool) -> None:
+    whole = person(5, 1)
+    partial = {name: value for name, value in whole.items() if name != left_out} | ({left_out: None} if null else {})
+    results = [predicted(whole, move=move_to(0.77, LARGE**2))]
+    assert evaluate(annotated(partial), results, SIGMAS) == evaluate(annotated(whole), results, SIGMAS)
+
+
+def test_a_crowd_needs_no_keypoints() -> None:
+    crowd = person(6, 1, iscrowd=1)
+    del crowd["keypoints"], crowd["num_keypoints"]
+    known = person(5, 1)
+    found = evaluate(annotated(known, crowd), [predicted(known)], SIGMAS)
+    assert found["metrics"]["AP"] == pytest.approx(1) and found["persons"] == 1
+
+
 def test_sigmas_are_those_of_the_schema() -> None:
     truth = person(1, 1, keypoints=[30, 30, 2, 60, 60, 2, 90, 90, 1], num_keypoints=3)
     found = {"image_id": 1, "category_id": 1, "keypoints": [30, 30, 1, 60, 60, 1, 100, 90, 1], "score": 1.0}

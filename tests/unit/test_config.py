@@ -112,6 +112,7 @@ def test_sides_have_to_be_divisible():
     # Without evolution only the ancestor's own stride counts, with it the largest that can be reached.
     ancestor = [[1, 3, 2, 1]] * 6 + [[1, 3, 2, 2]]
     half = changed(search__ancestor=ancestor, search__generations=0, input={"height": 36, "width": 28})
+    half["search"]["space"] = {"head_layers": 1}
     assert config.load(half).input.height == 36
     half["search"]["generations"] = 1
     assert "stride 32" in message(half)
@@ -125,6 +126,35 @@ def test_survivors_cannot_outnumber_the_pool():
     assert "parents (mu = 6) is larger than the pool of generation 1: 4 children + 1 parents = 5" in text
     assert "generation 1" in message(changed(search__children={1: 1, 2: 50}, search__parents=3))
     assert config.load(changed(search__parents=6, search__generations=0)).search.parents == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            {"search__ancestor_epochs": 2, "search__train": {"epochs": 5, "warmup_epochs": 3}},
+            "search: train.warmup_epochs (3.0) must be below ancestor_epochs (2) too",
+        ),
+        (
+            {"search__compare_scratch": True, "search__transfer": False, "search__train": {"evaluate_initial": True}},
+            "search: compare_scratch: there is nothing to compare with transfer: false",
+        ),
+        ({"search__compare_scratch": True}, "set train.evaluate_initial: true"),
+        (
+            {"search__space": {"head_layers": 5}},
+            "search.space.head_layers: 5 layers enlarge 32 times, but the backbone may reduce only 16 times",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(change, expected):
+    said = message(changed(**change))
+    assert expected in said
+    assert "given" not in said  # of a whole section
+
+
+def test_the_largest_heads():
+    assert config.load(changed(search__space={"head_layers": 4})).search.space.head_layers == 4
+    assert config.load(changed(search__generations=0, search__space={"head_layers": 5})).search.generations == 0
 
 
 def test_children_map():

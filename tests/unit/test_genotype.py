@@ -107,6 +107,13 @@ def test_validate_reads_the_space():
             genotype.validate(changed(module, column, value, child), space, ANCESTOR)
 
 
+@pytest.mark.parametrize("stride", [3, 4])
+def test_a_fixed_stride_is_one_or_two(stride):
+    ancestor = changed(3, 3, stride)
+    with pytest.raises(ConfigError, match=f"module 4 has stride {stride}, 1 or 2 is allowed"):
+        genotype.validate(ancestor, PAPER_SPACE, ancestor)
+
+
 def test_channel_limits_follow_the_given_ancestor():
     with pytest.raises(ConfigError, match="module 3 has 5 x 8 channels, 1 to 4"):
         genotype.validate(ANCESTOR, PAPER_SPACE, changed(2, 2, 4))

@@ -19,6 +19,18 @@ def test_the_mean_is_over_persons_not_batches() -> None:
     assert float(metric.result()) == 3
 
 
+def test_without_weights_everybody_counts() -> None:
+    metric = PersonMean("data_loss")
+    metric.update_state(np.array([1.0, 2.0, 6.0]))
+    assert float(metric.result()) == pytest.approx(3)
+    assert float(mean_over_persons(np.array([1.0, 2.0, 6.0], np.float32))) == pytest.approx(3)
+
+
+def test_weights_of_one_column_are_weights_of_persons() -> None:
+    losses = np.array([1.0, 5.0], np.float32)
+    assert float(mean_over_persons(losses, np.array([[3.0], [1.0]]))) == pytest.approx(2)
+
+
 def test_its_sums_are_added_up_over_replicas() -> None:
     assert {variable.aggregation for variable in PersonMean("data_loss").variables} == {"sum"}
 

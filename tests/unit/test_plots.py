@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,27 @@ def test_comparison_figure_has_four_losses_a_child(tmp_path):
     shown = texts(root)
     assert {"module 3 kernel 5->3", "child 0, 98% inherited", "module 6 stride 2->1", "weight transfer"} <= set(shown)
     assert [line.get_xdata()[0] for line in figure.axes[0].lines] == [117.0, 111.0]
+
+
+FAILED = Comparison(2, "module 1 kernel 3->5", 0.9, 130.0, None, None, 200.0, 117.0, None)
+
+
+def test_failed_trainings_are_left_out_of_the_comparison(tmp_path):
+    figure = comparison.draw([FAILED, *ROWS])
+    root = drawn(figure, tmp_path)
+    found = {gid: len(markers(root, gid)) for gid in ("transferred_initial", "transferred_final", "scratch_initial")}
+    assert found == {"transferred_initial": 3, "transferred_final": 2, "scratch_initial": 2}
+    assert [line.get_xdata()[0] for line in figure.axes[0].lines] == [117.0]
+    assert comparison.cells([FAILED])[0][3:] == ("130.0", "failed", "failed", "200.0", "failed")
+    said = comparison.outcome([FAILED, *ROWS])
+    assert "112.8 with weight transfer, 167.5 from scratch, failed for the ancestor" in said
+    assert "1 of 2 children. 1 of 3 children are left out: a training failed." in said
+    assert comparison.outcome([FAILED]).startswith("Nothing can be compared.")
+
+
+def test_failed_trainings_are_read(tmp_path):
+    artifacts.write_csv(tmp_path / "comparison.csv", [asdict(FAILED)], list(asdict(FAILED)))
+    assert tables.read_comparison(tmp_path / "comparison.csv") == [FAILED]
 
 
 def test_comparison_table():

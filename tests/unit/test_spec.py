@@ -263,21 +263,32 @@ def test_sides_must_be_divisible_by_the_overall_stride(size, nearest):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "message"),
     [
-        {"genotype": ANCESTOR * 0},
-        {"genotype": ANCESTOR[:6]},
-        {"keypoints": 0},
-        {"expansion": (1, 6)},
-        {"stem": 0},
-        {"head_layers": -1},
-        {"height": 0},
-        {"scale": (0, 1)},
+        ({"genotype": ANCESTOR * 0}, "genotype .*positive"),
+        ({"genotype": ANCESTOR[:6]}, "7 rows"),
+        ({"keypoints": 0}, "keypoints 0: a positive number"),
+        ({"keypoints": "17"}, "keypoints '17': an integer"),
+        ({"expansion": (1, 6)}, "expansion"),
+        ({"expansion": (1, 6, 6, 0, 6, 6, 6)}, "expansion .*positive"),
+        ({"stem": 0}, "stem 0: a positive number"),
+        ({"head": 0}, "head 0: a positive number"),
+        ({"final_kernel": 0}, "final_kernel 0: a positive number"),
+        ({"head_layers": -1}, "head_layers -1: 0 or more"),
+        ({"height": 0}, "input 0x64"),
+        ({"width": 64.0}, r"width 64\.0: an integer"),
+        ({"scale": (0, 1)}, r"scale \(0\.0, 1\.0\): a positive number"),
     ],
 )
-def test_impossible_architectures(wrong):
-    with pytest.raises(ConfigError):
+def test_impossible_architectures(wrong, message):
+    with pytest.raises(ConfigError, match=message):
         Architecture(**({"genotype": ANCESTOR, "height": 64, "width": 64} | wrong))
+
+
+def test_counts_are_plain_integers_whatever_sizes_are():
+    counted = count(ANCESTOR, np.int64(64), np.int64(64))
+    assert counted == count(ANCESTOR, 64, 64)
+    assert {type(value) for value in counted.values()} == {int}
 
 
 def test_json_round_trip():

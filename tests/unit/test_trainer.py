@@ -17,7 +17,7 @@ import tensorflow as tf
 from pipeline_lib.artifacts import read_csv
 from pipeline_lib.config import COCO_KEYPOINTS, Augmentation, TrainSettings
 from pipeline_lib.data import augment, records
-from pipeline_lib.errors import ArtifactError, EvoPoseError
+from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
 from pipeline_lib.nets import files
 from pipeline_lib.nets.spec import Architecture, initial_weights
 from pipeline_lib.train import progress, trainer
@@ -197,6 +197,11 @@ def test_the_validation_loss_does_not_depend_on_the_batch(manifest: records.Mani
         for batch in (2, 3, 10)
     ]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def test_a_warm_up_that_leaves_no_step_is_refused(manifest: records.Manifest, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.warmup_epochs: 0\.95 of 1 epochs of 5 steps leaves no step"):
+        fit(manifest, tmp_path, epochs=1, warmup_epochs=0.95)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(

@@ -45,7 +45,7 @@ def origins(ranked):
 def test_seeds_are_addressed():
     seeds = {(s, g, c): population.child_seed(s, g, c) for s in range(3) for g in range(3) for c in range(3)}
     assert len(set(seeds.values())) == 27
-    assert seeds[2, 1, 0] == int(np.random.SeedSequence([2, 1, 0]).generate_state(1)[0])
+    assert seeds[2, 0, 1] == int(np.random.SeedSequence([2, 0, 1]).generate_state(1)[0])
 
 
 def test_first_generation_is_the_ancestor():
@@ -80,9 +80,10 @@ def test_members_of_a_generation(name, index):
     assert children().member(name).index == index
 
 
-def test_a_member_beyond_the_last_is_refused():
-    with pytest.raises(ArtifactError, match="child_02: generation 1 has 2 children"):
-        children().member("child_02")
+@pytest.mark.parametrize("name", ["child_02", "child_-1"])
+def test_a_member_that_is_not_there_is_refused(name):
+    with pytest.raises(ArtifactError, match=f"{name}: generation 1 has 2 children"):
+        children().member(name)
 
 
 def history(*losses):
@@ -151,6 +152,9 @@ def test_scores_of_others_are_refused():
         population.rank(children(), scores, [], TARGET, GAMMA)
     with pytest.raises(ArtifactError, match="1 scores for 2 children of generation 1"):
         population.rank(children(), scores[1:], [], TARGET, GAMMA)
+    scores = [score(genotype, 0.1) for genotype in (*GENOTYPES, GENOTYPES[0])]
+    with pytest.raises(ArtifactError, match="3 scores for 2 children of generation 1"):
+        population.rank(children(), scores, [], TARGET, GAMMA)
 
 
 def test_population_rows():
@@ -178,6 +182,13 @@ def test_documents_survive_the_disk(tmp_path):
     write_json(path, {**read_json(path), "schema_version": 2})
     with pytest.raises(ArtifactError, match="schema_version"):
         population.read(Children, path)
+
+
+@pytest.mark.parametrize(("model", "key"), [(Children, "children"), (Parents, "parents")])
+def test_a_generation_without_members_is_refused(tmp_path, model, key):
+    write_json(tmp_path / "empty.json", {"schema_version": 1, "generation": 1, key: []})
+    with pytest.raises(ArtifactError, match=rf"empty\.json: not a valid {key} document: {key}: .*at least 1"):
+        population.read(model, tmp_path / "empty.json")
 
 
 def test_a_score_does_not_hold_fitness():

@@ -19,7 +19,8 @@ def test_size_of_the_paper_space():
 
 
 @pytest.mark.parametrize(
-    ("limit", "free"), [(8, (2, 5)), (16, (2, 5)), (32, (2, 5)), (64, (5, 6, 7)), (32, ()), (32, (5, 6, 5))]
+    ("limit", "free"),
+    [(8, (2, 5)), (16, (2, 5)), (32, (2, 5)), (16, (1, 5)), (64, (5, 6, 7)), (32, ()), (32, (5, 6, 5))],
 )
 def test_size_equals_the_number_of_valid_genotypes(limit, free):
     space = SearchSpace(

@@ -301,6 +301,7 @@ def test_json_round_trip():
     assert hash(restored) == hash(architecture)
     assert (restored.stem, restored.head, restored.head_layers, restored.final_kernel) == (16, 24, 2, 3)
     assert restored.expansion == (4,) * 7
+    assert (restored.height, restored.width) == (384, 288)
     assert restored.keypoints == 15
 
 

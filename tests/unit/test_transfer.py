@@ -190,3 +190,10 @@ def test_transfer_of_a_set():
         np.testing.assert_array_equal((parent | child)[name], before[name])
     for name in parent:
         np.testing.assert_array_equal(parent[name], before[name])
+
+
+def test_inherited_is_what_overlaps():
+    """Of 3 x 3 x 2 x 6 parameters, 3 x 3 x 2 x 2 are the parent's, although that has 3 x 3 x 4 x 2."""
+    parent, child = {"a/kernel": random(3, 3, 4, 2)}, {"a/kernel": random(3, 3, 2, 6)}
+    _, report = transfer(parent, child, {"a/kernel": "conv"}, {"a/kernel": "a/kernel"})
+    assert (report["parameters"], report["inherited"], report["fraction"]) == (108, 36, 1 / 3)

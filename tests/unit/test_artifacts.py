@@ -191,7 +191,12 @@ def test_damage_is_named(tmp_path):
                 function(path)
 
 
-@pytest.mark.parametrize("text", ["a,b\n1\n", "a,b\n1,2,3\n", 'a,b\n"1,2\n'])
+def test_a_folder_is_not_a_weights_file(tmp_path):
+    with pytest.raises(ArtifactError, match="not readable as safetensors"):
+        artifacts.load_weights(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["a,b\n1\n", "a,b\n1,2,3\n", 'a,b\n"1,2\n', 'a,b\n"1"2,3\n'])
 def test_ragged_tables_are_refused(tmp_path, text):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ArtifactError, match=r"a\.csv"):

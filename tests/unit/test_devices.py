@@ -121,10 +121,11 @@ def test_gpus_are_hidden_from_a_training_on_the_cpu(machine: Path, monkeypatch: 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
     monkeypatch.setattr(tf.config, "set_visible_devices", lambda *visible: hidden.append(visible))
     assert devices.select("cpu") == "cpu"
-    assert hidden == [([], "GPU")]
+    assert devices.select("auto") == "cpu"  # TensorFlow may see what this machine does not offer
+    assert hidden == [([], "GPU")] * 2
     (machine / "nvidia0").touch()
     assert devices.select("auto") == "gpu"
-    assert len(hidden) == 1
+    assert len(hidden) == 2
 
 
 def test_a_tpu_that_does_not_start_is_an_error_never_a_training_on_the_cpu(
@@ -170,3 +171,33 @@ def test_as_many_devices_as_asked_for_share_the_batch(machine: Path, monkeypatch
     assert devices.strategy("cpu", 3) == [device.name for device in there]
     with pytest.raises(EvoPoseError, match=r"4 devices asked for.*sees 3 of kind cpu"):
         devices.strategy("cpu", 4)
+
+
+@pytest.mark.parametrize("name", ["local", "mine"])
+def test_as_many_tpu_cores_as_asked_for_share_the_batch(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Two cores; TensorFlow's part is replaced, since it needs a TPU."""
+    import tensorflow as tf
+
+    calls = []
+    cluster, tpu = tf.distribute.cluster_resolver, tf.tpu.experimental
+    monkeypatch.setattr(cluster, "TPUClusterResolver", lambda tpu: f"resolver of {tpu}")
+    monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", lambda resolver: calls.append(resolver))
+    monkeypatch.setattr(tpu, "initialize_tpu_system", lambda resolver: f"topology of the {resolver}")
+    monkeypatch.setattr(tpu.DeviceAssignment, "build", lambda topology, num_replicas: (topology, num_replicas))
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["TPU:0", "TPU:1"] if kind == "TPU" else [])
+    monkeypatch.setattr(
+        tf.distribute,
+        "TPUStrategy",
+        lambda resolver, experimental_device_assignment=None: experimental_device_assignment,
+    )
+    installed(monkeypatch, "tensorflow-tpu", "libtpu")
+    (machine / "accel0").touch()
+    if name != "local":
+        monkeypatch.setenv("TPU_NAME", name)
+    assert devices.strategy("tpu", 2) is None
+    assert devices.strategy("tpu", 1) == (f"topology of the resolver of {name}", 1)
+    with pytest.raises(EvoPoseError, match=r"3 devices asked for.*the TPU has 2 cores"):
+        devices.strategy("auto", 3)
+    assert calls == ([] if name == "local" else [f"resolver of {name}"] * 3)

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,8 +132,18 @@ def test_numbers_in_paths():
     assert [plan.number(7), plan.number(1234), plan.number(7, 2)] == ["007", "1234", "07"]
 
 
+def test_a_generation_has_one_name():
+    """Another name of the same number, such as gen_1, would be a second chain of files."""
+    for name in ("000", "001", "199", "1000"):
+        assert re.fullmatch(plan.GENERATION, name)
+        assert bool(re.match(plan.LATER_GENERATION + "/", f"{name}/")) == (name != "000")
+    for name in ("", "0", "1", "12", "1a3", "-01"):
+        assert not re.fullmatch(plan.GENERATION, name)
+        assert not re.match(plan.LATER_GENERATION + "/", f"{name}/")
+
+
 def test_settings_are_what_differs_and_come_back():
-    space = SearchSpace(max_blocks=3)
+    space = SearchSpace(max_blocks=3, stem=32)
     assert plan.settings(space) == '{"max_blocks":[3,3,3,3,3,3,3]}'
     assert SearchSpace.model_validate_json(plan.settings(space)) == space
     assert plan.settings(ModelConfig()) == "{}"

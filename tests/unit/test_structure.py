@@ -166,3 +166,26 @@ def test_profiles():
         for path in profiles.glob("*/config.yaml")
     }
     assert device["tpu"] == "tpu" and device["local"] == "auto"
+
+
+@pytest.mark.parametrize("name", ["local", "tpu"])
+def test_profiles_share_one_accelerator_and_repeat_killed_jobs(name):
+    profile = yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text(encoding="utf-8"))
+    assert profile["resources"] == {"accelerator": 1}
+    assert profile["rerun-incomplete"] is profile["show-failed-logs"] is True
+    assert profile["cores"] == "all"
+    # On a TPU, an edit of the code does not repeat the trainings that were paid for; a changed parameter does.
+    triggers = ["mtime", "params", "input"] if name == "tpu" else None
+    assert profile.get("rerun-triggers") == triggers
+
+
+def test_every_rule_has_the_environment_and_a_log_and_only_what_computes_is_submitted_to_a_cluster():
+    rules = {}
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        parts = re.split(r"^ *rule (\w+):\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+        rules |= dict(zip(parts[::2], parts[1::2], strict=True))
+    for rule, body in rules.items():
+        assert re.search(r'^ +conda:\n +"../../envs/evopose.yaml"$', body, re.MULTILINE), rule
+        assert re.search(r"^ +log:$", body, re.MULTILINE), rule
+    submitted = {rule for rule, body in rules.items() if "localrule: True" not in body}
+    assert submitted == {"synthesize", "convert", "train_child", "train_model", "predict"}

@@ -32,6 +32,7 @@ CONFIG["report"] = {"overlays": 9}
 CHILDREN = (1, 2, 2, 1)  # of each generation
 PARENTS = (1, 2, 2, 2)
 GENERATIONS = range(4)
+KEYPOINTS = {"names": ["top", "left", "right"], "sigmas": [0.1, 0.2, 0.2], "flip_pairs": [["left", "right"]]}
 
 
 class Job(NamedTuple):
@@ -83,10 +84,22 @@ def parsed(block: str) -> Job:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
-    """Every job of a run on a TPU. The rules are copied without messages, which hide what is asked for here."""
-    place = Workplace(tmp_path_factory.mktemp("commands"))
-    place.configure(CONFIG)
+    """Every job of a run on a TPU."""
+    return plan(tmp_path_factory.mktemp("commands"), CONFIG)
+
+
+@pytest.fixture(scope="module")
+def planned_on_a_cpu(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    """Every job of a run on a CPU, of a data set with other keypoints than COCO's."""
+    dataset = {**CONFIG["dataset"], "keypoints": KEYPOINTS}
+    return plan(tmp_path_factory.mktemp("cpu"), {**CONFIG, "device": "cpu", "dataset": dataset})
+
+
+def plan(folder: Path, config: dict[str, Any]) -> list[Job]:
+    place = Workplace(folder)
+    place.configure(config)
     shutil.copytree(ROOT / "workflow", place.folder / "workflow")
+    # The rules are copied without messages, which hide what is asked for here.
     for rules in (place.folder / "workflow/rules").glob("*.smk"):
         text, number = re.subn(r"^ +message:\n.*\n", "", rules.read_text(), flags=re.MULTILINE)
         assert number or rules.stem == "common"
@@ -391,3 +404,18 @@ def test_steps_without_training_need_no_device(planned: list[Job]) -> None:
     trained = {job.rule for job in planned if "accelerator" in job.resources}
     assert trained == {"train_child", "train_model", "predict"}
     assert {job.rule for job in planned if job.threads > 1} == {*trained, "synthesize"}
+
+
+def test_trainings_on_a_cpu_take_no_accelerator(planned_on_a_cpu: list[Job]) -> None:
+    """Else the profile's one accelerator would let them run one after the other."""
+    found = [job for job in planned_on_a_cpu if job.rule in ("train_child", "train_model", "predict")]
+    assert {(job.resources["accelerator"], job.resources["device"], job.one("--device")) for job in found} == {
+        ("0", "cpu", "cpu")
+    }
+
+
+def test_the_keypoints_are_those_of_the_data_set(planned_on_a_cpu: list[Job]) -> None:
+    given = {job.rule: job.one("--keypoints") for job in planned_on_a_cpu if "--keypoints" in job.options}
+    assert given.pop("initialise") == "3"
+    assert given.keys() == {"convert", "mean_pose", "predict", "evaluate", "figure_overlays"}
+    assert all(json.loads(text) == KEYPOINTS for text in given.values())

@@ -1,11 +1,14 @@
 """What Snakemake plans and refuses, without running a job."""
 
 import copy
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
-from tests.workflow.conftest import TINY, Workplace
+from tests.workflow.conftest import ROOT, TINY, Workplace
 
 
 def jobs(text: str) -> dict[str, int]:
@@ -24,6 +27,19 @@ def test_a_dry_run_plans_every_step(workplace: Workplace) -> None:
     assert planned["convert"] == 3
     assert planned["predict"] == 2
     assert planned["evaluate"] == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "ends"),
+    [("data", {"convert": 3}), ("search", {"convert": 2, "train_child": 3, "select": 1, "champion": 1})],
+)
+def test_parts_of_the_workflow_are_targets(workplace: Workplace, target: str, ends: dict[str, int]) -> None:
+    done = workplace.snakemake(target, "-n", "--quiet", "rules")
+    assert done.returncode == 0, done.stderr
+    planned = jobs(done.stdout + done.stderr)
+    assert ends.items() <= planned.items()
+    beyond = {"initialise", "train_child", "champion"} if target == "data" else {"scale", "train_model", "compare"}
+    assert not beyond & planned.keys()
 
 
 def test_two_hundred_generations_are_planned(workplace: Workplace) -> None:
@@ -71,6 +87,23 @@ def test_the_tpu_profile_stays_with_the_tpu_when_other_keys_are_given(workplace:
     done = workplace.snakemake("--config", "seed=4", profile="tpu")
     assert done.returncode != 0
     assert "no TPU here" in done.stderr
+
+
+def test_the_workflow_is_drawn(workplace: Workplace) -> None:
+    """The rules of the demo, and the jobs of a search that is small enough to be looked at."""
+    (workplace.folder / "workflow").symlink_to(ROOT / "workflow")
+    command = [sys.executable, str(ROOT / "scripts/draw_dag.py"), "--output", "drawn"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=workplace.folder, capture_output=True, text=True, env=environment, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    rules, dag = ((workplace.folder / f"drawn/{name}.mmd").read_text() for name in ("rulegraph", "dag"))
+    assert rules.startswith("---\n") and dag.startswith("---\n")
+    for rule in ("synthesize", "mutate", "transfer", "compare", "champion", "summary"):
+        assert len(re.findall(rf"\[\"?{rule}\b", rules)) == 1, rule
+    found = [len(re.findall(rf"\[\"?{rule}\b", dag)) for rule in ("ancestor", "mutate", "transfer", "score", "compare")]
+    assert found == [1, 1, 2, 3, 0]
 
 
 BAD = {

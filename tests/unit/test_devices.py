@@ -177,7 +177,7 @@ def test_as_many_devices_as_asked_for_share_the_batch(machine: Path, monkeypatch
 def test_as_many_tpu_cores_as_asked_for_share_the_batch(
     machine: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Two cores; TensorFlow's part is replaced, since it needs a TPU."""
+    """Four cores; TensorFlow's part is replaced, since it needs a TPU."""
     import tensorflow as tf
 
     calls = []
@@ -186,7 +186,7 @@ def test_as_many_tpu_cores_as_asked_for_share_the_batch(
     monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", lambda resolver: calls.append(resolver))
     monkeypatch.setattr(tpu, "initialize_tpu_system", lambda resolver: f"topology of the {resolver}")
     monkeypatch.setattr(tpu.DeviceAssignment, "build", lambda topology, num_replicas: (topology, num_replicas))
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["TPU:0", "TPU:1"] if kind == "TPU" else [])
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: range(4) if kind == "TPU" else [])
     monkeypatch.setattr(
         tf.distribute,
         "TPUStrategy",
@@ -196,8 +196,8 @@ def test_as_many_tpu_cores_as_asked_for_share_the_batch(
     (machine / "accel0").touch()
     if name != "local":
         monkeypatch.setenv("TPU_NAME", name)
-    assert devices.strategy("tpu", 2) is None
-    assert devices.strategy("tpu", 1) == (f"topology of the resolver of {name}", 1)
-    with pytest.raises(EvoPoseError, match=r"3 devices asked for.*the TPU has 2 cores"):
-        devices.strategy("auto", 3)
+    assert devices.strategy("tpu", 4) is None
+    assert devices.strategy("tpu", 2) == (f"topology of the resolver of {name}", 2)
+    with pytest.raises(EvoPoseError, match=r"5 devices asked for.*the TPU has 4 cores"):
+        devices.strategy("auto", 5)
     assert calls == ([] if name == "local" else [f"resolver of {name}"] * 3)

@@ -81,6 +81,7 @@ def test_the_papers_values_are_the_defaults():
         ({"final__models": {"a/b": {}}}, "final.models"),
         ({"search__space__kernels": [4]}, "search.space.kernels: odd numbers in ascending order"),
         ({"search__space__kernels": [5, 3]}, "ascending"),
+        ({"search__space__kernels": [3, 3]}, "ascending"),
         ({"search__space__stride_limit": 24}, "search.space.stride_limit: a power of two"),
         ({"search__space__free_stride_modules": [8]}, "free_stride_modules"),
         ({"search__ancestor": [[1, 3, 2, 1]] * 6}, "search.ancestor"),

@@ -314,12 +314,28 @@ def test_small_networks_survive_better_ones(copy):
         assert path.stat().st_nlink == 1  # a link would keep the time of a file that is generations old
 
 
+def test_who_reads_a_survivor_reads_it_to_its_end(copy):
+    """Although the same rank is written anew, by another survivor."""
+    path = copy / "gen_1/parents/0.safetensors"
+    old = path.read_bytes()
+    edit(copy / "gen_1/child_00/score.json", lambda document: document.update(loss=1e-9))
+    with path.open("rb", buffering=0) as reader:
+        select(copy, 1, LAMBDA, MU, ["gen_0/parents.json"], weights_of("gen_0", 1))
+        assert reader.read() == old != path.read_bytes()
+
+
 def test_selection_refuses_what_does_not_fit(copy):
     shutil.copy(copy / "gen_1/child_00/score.json", copy / "gen_1/child_02/score.json")
     before = (copy / "gen_1/parents.json").read_bytes()
     parents = ["gen_0/parents.json"], weights_of("gen_0", 1)
     assert "generation 1, child 2 belongs to another genotype" in select(copy, 1, LAMBDA, MU, *parents, code=2)
     assert "3 scores and 1 parents need as many weights, 3 and 0" in select(copy, 1, LAMBDA, MU, parents[0], code=2)
+    arguments = ["--children", "gen_1/children.json", "--gamma", GAMMA, "--target-parameters", TARGET]
+    arguments += ["--scores", *(f"gen_1/child_{index:02d}/score.json" for index in range(LAMBDA))]
+    arguments += ["--weights", "gen_1/child_00/weights.safetensors", "gen_1/child_01/weights.safetensors"]
+    arguments += ["--population", "population.csv", "--survivors", "gen_1/parents.json", "--survivor-weights", "one"]
+    message = program(copy, "select_parents", *arguments, code=2)
+    assert "3 scores and 0 parents need as many weights, 2 and 0" in message
     assert (copy / "gen_1/parents.json").read_bytes() == before
 
 

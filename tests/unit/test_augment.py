@@ -210,6 +210,20 @@ def test_draws_are_addressed() -> None:
     assert len({augment.sample(full, *address) for address in addresses}) == 4
 
 
+def test_draws_are_those_of_the_stream_of_their_address() -> None:
+    """Numbers written down once: trainings are the same with every later version, and upper halves are upper ones."""
+    some = Augmentation(rotation_probability=0.5, half_body_probability=0.5)
+    for index in range(50):
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((7, 1, 2, index))))
+        flip, rotates, halves, upper = rng.random(4)
+        scale, rotation = rng.standard_normal(2)
+        draw = augment.sample(some, 7, 2, index)
+        assert draw.flip == (flip < 0.5)
+        assert draw.scale == pytest.approx(1 + min(max(0.3 * scale, -0.3), 0.3))
+        assert draw.rotation == pytest.approx(min(max(40 * rotation, -80), 80) if rotates < 0.5 else 0)
+        assert draw.half == (("upper" if upper < 0.5 else "lower") if halves < 0.5 else None)
+
+
 def test_draws_have_the_configured_distribution() -> None:
     draws = [augment.sample(Augmentation(), 0, 0, index) for index in range(4000)]
     scales, rotations = np.array([draw.scale for draw in draws]), np.array([draw.rotation for draw in draws])

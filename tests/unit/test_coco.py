@@ -207,7 +207,11 @@ def test_detections(write: Any, tmp_path: Path) -> None:
         ({"keypoints": [1, 2, None, 3, 4, 2]}, r"keypoints\[2\] \(v of \w+\) is None"),
         ({"bbox": [1, 2, 3]}, r"annotations\[1\].*bbox"),
         ({"bbox": [1, 2, 3, float("nan")]}, r"annotations\[1\].*bbox"),
+        ({"bbox": [1, 2, 3, True]}, r"annotations\[1\].*bbox"),
         ({"area": "large"}, r"annotations\[1\].*area"),
+        ({"area": True}, r"annotations\[1\].*area"),
+        ({"image_id": True}, r"annotations\[1\].*image_id"),
+        ({"image_id": 1.5}, r"annotations\[1\].*image_id"),
         ({"image_id": "one"}, r"annotations\[1\].*image_id"),
         ({"id": 1}, r"annotations\[1\].*id 1 occurs twice"),
     ],
@@ -217,6 +221,20 @@ def test_wrong_annotations_are_named(write: Any, changes: dict[str, Any], messag
     with pytest.raises(DataError, match=message) as raised:
         ground_truth(path, POINTS, training=False)
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([image(1), image(2), image(1)], r"images\[2\].*image id 1 occurs twice"),
+        ([image(1), image(2, height=0)], r"images\[1\].*positive height and width"),
+        ([image(1), image(2, width=0)], r"images\[1\].*positive height and width"),
+        ([image(1), image(2) | {"file_name": ""}], r"images\[1\].*file_name"),
+    ],
+)
+def test_wrong_images_are_named(write: Any, images: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        ground_truth(write([annotation(1)], images), POINTS, training=False)
 
 
 @pytest.mark.parametrize(

@@ -62,10 +62,10 @@ def move_to(similarity: float, area: float) -> np.ndarray:
 
 def test_perfect_predictions() -> None:
     people = [person(1, 1), person(2, 2, MEDIUM)]
-    evaluation = evaluate(annotated(*people), [predicted(one) for one in people], SIGMAS)
+    evaluation = evaluate(annotated(*people, images=3), [predicted(one) for one in people], SIGMAS)
     assert evaluation["metrics"] == pytest.approx(dict.fromkeys(METRICS, 1.0))
     assert evaluation["explanations"] == {}
-    assert (evaluation["images"], evaluation["persons"], evaluation["results"]) == (2, 2, 2)
+    assert (evaluation["images"], evaluation["persons"], evaluation["results"]) == (3, 2, 2), "one image has nobody"
 
 
 def test_one_person_of_a_known_similarity() -> None:

@@ -98,6 +98,11 @@ def test_flipped_maps_are_mirrored_swapped_and_averaged() -> None:
     np.testing.assert_allclose(decoded[0, :, 2] * 255, [(100 + 40) / 2, (80 + 20) / 2, (60 + 50) / 2])
 
 
+def test_negative_values_are_averaged_like_others() -> None:
+    maps, flipped = peak_map(8, 8, {(4, 4): -30.0}) + 10, peak_map(8, 8, {(4, 7 - 4): 190.0}) + 10
+    np.testing.assert_allclose(decode(maps, flipped, input_size=(8, 8))[0, 0], [4, 4, 90 / 255])
+
+
 def test_the_average_is_decoded_not_the_plain_maps() -> None:
     maps, flipped = peak_map(8, 8, {(4, 2): 100.0}), peak_map(8, 8, {(4, 7 - 5): 240.0, (4, 7 - 6): 30.0})
     x, _, score = decode(maps, flipped, input_size=(8, 8))[0, 0]
@@ -110,6 +115,7 @@ def test_shift_moves_right_and_keeps_column_0() -> None:
     np.testing.assert_array_equal(unflip(flipped, shift=1.0).ravel(), [0, 0, 1, 2, 3])
     np.testing.assert_allclose(unflip(flipped, shift=0.75).ravel(), [0, 0.25, 1.25, 2.25, 3.25])
     np.testing.assert_array_equal(unflip(flipped).ravel(), [0, 1, 2, 3, 4])
+    np.testing.assert_allclose(unflip(flipped, shift=-0.25).ravel(), [0.25, 1.25, 2.25, 3.25, 4])
 
 
 def test_decode_applies_the_shift_to_the_flipped_maps_only() -> None:

@@ -17,6 +17,7 @@ from pipeline_lib.data import synthetic as package
 from pipeline_lib.data.synthetic import annotate as annotation
 from pipeline_lib.data.synthetic import synthesize
 from pipeline_lib.data.synthetic.annotate import annotate, detect, run_lengths
+from pipeline_lib.data.synthetic.dataset import make
 from pipeline_lib.data.synthetic.figure import Figure, Pose, Side, figure, sample_look, sample_pose
 from pipeline_lib.data.synthetic.scene import FIRST_PERSON, Quirks, Scene, compose, label, silhouette
 from scripts import synthesize as program
@@ -111,6 +112,23 @@ def test_files_have_what_real_files_have(split: tuple[dict[str, Any], Path]) -> 
             assert picture.format == "JPEG"
             assert picture.size == (entry["width"], entry["height"])
     assert {path.name for path in images.iterdir()} == {entry["file_name"] for entry in content["images"]}
+
+
+def test_files_show_the_pictures_that_were_made(split: tuple[dict[str, Any], Path]) -> None:
+    """Red is red, and JPEG takes little away."""
+    content, images = split
+    for index in (0, 2, 3):
+        made, entry, *_ = make(CONFIG, 3, images.name, index)
+        assert entry in content["images"]
+        with PIL.Image.open(images / entry["file_name"]) as picture:
+            assert np.abs(np.asarray(picture).astype(float) - made).mean() < 4.3
+
+
+def test_broken_annotations_are_one_of_a_kind(split: tuple[dict[str, Any], Path]) -> None:
+    content, _ = split
+    width = {entry["id"]: entry["width"] for entry in content["images"]}
+    assert sum(entry["bbox"][2] == 0 for entry in content["annotations"]) == 1
+    assert sum(entry["bbox"][0] >= width[entry["image_id"]] for entry in content["annotations"]) == 1
 
 
 def test_splits_share_no_image(folder: Path) -> None:

@@ -51,6 +51,7 @@ def test_the_loss_by_hand() -> None:
     assert float(loss) == pytest.approx(180 / 48)
     assert keras.backend.standardize_dtype(loss.dtype) == "float32"
     assert float(keypoint_mse(true, predicted, visible, np.array([0, 1]))) == 6
+    assert float(keypoint_mse(true, predicted, visible, np.array([0, 0]))) == 0, "a batch of nothing but padding"
     assert float(keypoint_mse(true, predicted, visible > 0)) == pytest.approx(180 / 48)
 
 

@@ -21,6 +21,7 @@ from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
 from pipeline_lib.nets import files
 from pipeline_lib.nets.spec import Architecture, initial_weights
 from pipeline_lib.train import progress, trainer
+from pipeline_lib.train.model import PoseModel
 from tests.unit import restated
 
 PERSONS = 10
@@ -147,6 +148,21 @@ def test_what_is_trained_on_and_what_is_validated(manifest: records.Manifest, tm
         assert float(row["loss"]) == pytest.approx(expected + penalty, rel=1e-5)
     unchanged = loss(dict.fromkeys(range(6), augment.UNCHANGED))
     assert [float(row["val_loss"]) for row in rows] == pytest.approx([unchanged] * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_l2_is_in_the_loss_of_training_only_and_padding_in_none(replicas: int) -> None:
+    pose = PoseModel(narrow(), 0.5, replicas)
+    rng = np.random.default_rng(3)
+    points = np.column_stack([rng.uniform(0, 16, (51, 2)), rng.integers(0, 3, 51)]).reshape(3, 17, 3)
+    predicted = rng.normal(0, 50, (3, 8, 4, 17))
+    error = (predicted - restated.heatmaps(points, (32, 16), (8, 4), 0.5)) ** 2
+    expected = float(np.mean((error * (points[:, None, None, :, 2] > 0))[:2]))
+    penalty = 0.1 * float((pose.network.get_weights()[0].astype(float) ** 2).sum())
+    for training, extra in ((False, 0.0), (True, penalty)):
+        loss = pose.compute_loss(None, points, predicted, np.array([1, 1, 0]), training=training)
+        assert float(loss) == pytest.approx((expected + extra) / replicas, rel=1e-5)
+        assert float(pose.data_loss.result()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_rate_of_the_settings_is_trained_with(manifest: records.Manifest, tmp_path: Path) -> None:

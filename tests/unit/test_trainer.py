@@ -347,6 +347,28 @@ def test_settings_reach_the_network(
     assert keras.config.dtype_policy().name == "float32", "the policy of other networks stays"
 
 
+def test_settings_of_speed_reach_the_data_and_the_compiled_step(
+    manifest: records.Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No result shows them."""
+    seen: dict[str, Any] = {"threads": []}
+    dataset = records.dataset
+
+    def read(*arguments: Any, **options: Any) -> Any:
+        seen["threads"].append(options["threads"])
+        return dataset(*arguments, **options)
+
+    def compiled(model: PoseModel, optimizer: Any, **options: Any) -> None:
+        seen.update(options)
+        raise Reached
+
+    monkeypatch.setattr(records, "dataset", read)
+    monkeypatch.setattr(PoseModel, "compile", compiled)
+    with pytest.raises(Reached):
+        fit(manifest, tmp_path, cpu_threads=3, steps_per_execution=6, jit_compile=True, deterministic=False)
+    assert seen == {"threads": [3, 3], "steps_per_execution": 5, "jit_compile": True}
+
+
 def test_records_must_have_the_keypoints_of_the_network(manifest: records.Manifest) -> None:
     with pytest.raises(ArtifactError, match="17 keypoints, but the network has 14"):
         trainer._read(manifest.path, 14)

@@ -169,6 +169,14 @@ def test_small_sets_are_shuffled_fully() -> None:
     np.testing.assert_array_equal(records.order(shards(30, 20), 1, 4), records.order(shards(30, 20), 1, 4))
 
 
+def test_an_order_is_that_of_the_stream_of_its_address() -> None:
+    """Not that of the changes of a record (seed, 1, epoch, record), and the same with every later version."""
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((7, 0, 3))))
+    ranges = [np.arange(0, 5), np.arange(5, 9), np.arange(9, 16)]
+    positions = rng.permutation(np.concatenate([ranges[place] for place in rng.permutation(3)]))
+    np.testing.assert_array_equal(records.order(shards(5, 4, 7), 7, 3), positions)
+
+
 def test_eight_thousand_records_are_mixed() -> None:
     positions = records.order(shards(*[1024] * 8), 1, 0)
     assert set(positions[:100] // 1024) == set(range(8))

@@ -111,6 +111,16 @@ def test_an_orientation_in_the_file_is_not_applied(tmp_path: Path) -> None:
     assert np.abs(batch["image"][0].astype(int) - crop).mean() < 6
 
 
+def test_a_slow_record_keeps_its_place(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (2500, 2500, 3), np.uint8)
+    path = write(tmp_path, images={0: cv2.imencode(".png", noise)[1].tobytes()})
+    assert ids(read(path, threads=3)) == list(range(PERSONS))
+    data = records.dataset(path, batch=1, threads=3, **SIZE)
+    assert data.options().deterministic
+    assert data.options().threading.private_threadpool_size == 3
+    assert cv2.getNumThreads() == 1, "records are read side by side, not their pixels"
+
+
 def test_padding_fills_the_last_batch(manifest: Path) -> None:
     last = read(manifest, batch=4)[-1]
     np.testing.assert_array_equal(last["weight"], [1, 0, 0, 0])
@@ -197,6 +207,7 @@ def test_large_sets_are_shuffled_in_groups_of_shards() -> None:
     [
         ({"examples": 10}, "10 examples, but its shards have 9"),
         ({"schema_version": 2}, "schema version 1"),
+        ({"records": "crops"}, "records of images is expected"),
         ({"shards": [{"file": "x"}]}, "not a manifest"),
         ({"shards": [], "examples": 0}, "no records"),
         ({"keypoints": {"names": []}}, "keypoints"),

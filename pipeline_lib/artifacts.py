@@ -134,7 +134,7 @@ def _open_weights(path: str | os.PathLike[str]) -> Iterator[Any]:
             yield stream
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run the step that makes it") from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:  # TypeError: a dtype that NumPy lacks
         raise ArtifactError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
 
 

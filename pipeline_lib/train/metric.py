@@ -20,7 +20,7 @@ class PersonMean(keras.metrics.Metric):
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Add the values (N,) of persons with their weights (N,); without weights all count."""
-        weight = ops.ones_like(values) if sample_weight is None else ops.cast(sample_weight, "float32")
+        weight = ops.ones_like(values, dtype="float32") if sample_weight is None else ops.cast(sample_weight, "float32")
         self.total.assign_add(ops.sum(ops.cast(values, "float32") * weight))
         self.weight.assign_add(ops.sum(weight))
 

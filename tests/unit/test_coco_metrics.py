@@ -208,9 +208,10 @@ def test_what_does_not_fit_is_named() -> None:
         evaluate(annotated(truth), [predicted(truth), {**predicted(truth), "keypoints": [0.0] * 6}], SIGMAS)
     with pytest.raises(DataError, match=r"annotation 1: 51 keypoint numbers instead of 6"):
         evaluate(annotated(truth), [], SIGMAS[:2])
-    del truth["area"]
-    with pytest.raises(DataError, match=r"annotation 1: area missing"):
-        evaluate(annotated(truth), [], SIGMAS)
+    for name in ("bbox", "keypoints", "image_id"):
+        partial = {key: value for key, value in truth.items() if key != name}
+        with pytest.raises(DataError, match=rf"annotation 1: {name} missing"):
+            evaluate(annotated(partial), [], SIGMAS)
 
 
 def test_table_shows_every_row_and_metric() -> None:

@@ -21,7 +21,7 @@ def test_the_mean_is_over_persons_not_batches() -> None:
 
 def test_without_weights_everybody_counts() -> None:
     metric = PersonMean("data_loss")
-    metric.update_state(np.array([1.0, 2.0, 6.0]))
+    metric.update_state(np.array([1.0, 2.0, 6.0], np.float32))
     assert float(metric.result()) == pytest.approx(3)
     assert float(mean_over_persons(np.array([1.0, 2.0, 6.0], np.float32))) == pytest.approx(3)
 

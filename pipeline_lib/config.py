@@ -211,12 +211,20 @@ class TrainSettings(Section):
     steps_per_execution: Positive = Field(1, description="Steps run by one call of the compiled step.")
     jit_compile: bool = Field(False, description="Compile the step with XLA.")
     devices: Positive = Field(1, description="Devices that share the batch.")
+    accumulation: Positive = Field(
+        1, description="Parts that a device's share of the batch is split into; batch statistics are those of a part."
+    )
     evaluate_initial: bool = Field(False, description="Also measure the validation loss before the first step.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.batch % self.devices:
             raise ValueError(f"a batch of {self.batch} cannot be shared by {self.devices} devices: not divisible")
+        if self.batch // self.devices % self.accumulation:
+            raise ValueError(
+                f"accumulation: a device's share of {self.batch // self.devices} cannot be split into "
+                f"{self.accumulation} parts: not divisible"
+            )
         if self.jit_compile and self.deterministic:
             raise ValueError("jit_compile: Keras does not use XLA with deterministic ops; set deterministic: false")
         if self.warmup_epochs >= self.epochs:

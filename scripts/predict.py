@@ -1,7 +1,6 @@
 """Predict the keypoints of every person of a set of records, as a COCO result list."""
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from pipeline_lib import cli
@@ -19,9 +18,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.flip is not None:
         settings = settings.model_copy(update={"flip_test": arguments.flip})
     architecture, weights = files.load(arguments.weights)
-    architecture = dataclasses.replace(
-        architecture, height=arguments.height or architecture.height, width=arguments.width or architecture.width
-    )
+    architecture = architecture.resized(arguments.height or architecture.height, arguments.width or architecture.width)
     manifest = records.read_manifest(arguments.manifest)
     schema = (
         cli.settings(KeypointSchema, arguments.keypoints, "--keypoints") if arguments.keypoints else manifest.keypoints

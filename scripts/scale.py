@@ -14,11 +14,11 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.config import ModelConfig
     from pipeline_lib.nets import files
     from pipeline_lib.nets.inherit import inherit
-    from pipeline_lib.nets.spec import count_architecture, initial_weights
+    from pipeline_lib.nets.layers import count_network, initial_weights
     from pipeline_lib.search.scaling import coefficients
 
     settings = cli.settings(ModelConfig, arguments.settings)
-    champion, weights = files.load(arguments.champion)
+    champion, weights = files.load_searched(arguments.champion)
     phi, depth, width = coefficients(settings.height, settings.width, champion.height, champion.width)
     scale = settings.coefficients or (depth, width)
     scaled = dataclasses.replace(champion, height=settings.height, width=settings.width, scale=scale)
@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
         initial, _ = inherit(champion, weights, scaled, arguments.seed)
     else:
         initial = initial_weights(scaled, arguments.seed)
-    counted = count_architecture(scaled)
+    counted = count_network(scaled)
     log.info("%s: depth x %.2f, width x %.2f: %d parameters", arguments.name, *scale, counted["parameters"])
     files.save(arguments.weights, scaled, initial)
     artifacts.write_json(

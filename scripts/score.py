@@ -8,12 +8,12 @@ from pipeline_lib import cli
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.nets import files
-    from pipeline_lib.nets.spec import count_architecture
+    from pipeline_lib.nets.layers import count_network
     from pipeline_lib.search import population
 
     architecture = files.load_architecture(arguments.weights)
     loss, epoch = population.best_epoch(artifacts.read_csv(arguments.history))
-    counted = count_architecture(architecture)
+    counted = count_network(architecture)
     score = population.Score(
         genotype=architecture.genotype,
         loss=loss,

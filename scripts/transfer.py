@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
             f"{arguments.children}: {arguments.member} comes from parent {child.parent_rank}, "
             f"{len(arguments.parents)} parents are given"
         )
-    parent, weights = files.load(arguments.parents[child.parent_rank])
+    parent, weights = files.load_searched(arguments.parents[child.parent_rank])
     architecture = dataclasses.replace(parent, genotype=child.genotype)
     inherited, report = inherit(parent, weights, architecture, child.seed)
     log.info("%s inherits %.1f %% of its parameters", arguments.member, 100 * report["fraction"])

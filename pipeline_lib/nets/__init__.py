@@ -1,9 +1,9 @@
-"""Networks: `spec` and `inherit` need NumPy only, `build` and `build_architecture` load Keras when first asked for."""
+"""Networks: what describes them (`layers`, `spec`, `registry`, `inherit`) needs NumPy only, `build` and `build_architecture` load Keras when first asked for."""
 
 import importlib
 from typing import Any
 
-_HOMES = {"build": "registry", "build_architecture": "evopose"}
+_HOMES = {"build": "registry", "build_architecture": "building"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The layers of a search network in Keras: one for each operation of `nets.spec`."""
+"""The layers of a network in Keras: one for each operation of `nets.layers`."""
 
 import zlib
 from dataclasses import dataclass
@@ -8,9 +8,7 @@ import keras
 from keras import ops
 
 from pipeline_lib.nets.batch_normalization import BatchNormalization
-from pipeline_lib.nets.spec import LayerSpec
-
-EPSILON = 1e-3  # of batch normalisation
+from pipeline_lib.nets.layers import LayerSpec
 
 
 @dataclass(frozen=True)
@@ -60,47 +58,72 @@ class StochasticDepth(keras.layers.Layer):
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
-def layer(spec: LayerSpec, options: LayerOptions) -> keras.layers.Layer:
-    """The Keras layer of `spec`, of the same name; kernels start at zero, since `nets.spec` initialises.
+@keras.saving.register_keras_serializable("evopose")
+class Last(keras.layers.Layer):
+    """The last of several tensors of equal shape."""
 
-    The final convolution computes in float32 whatever the global dtype policy is.
+    def call(self, inputs: list[Any]) -> Any:
+        return inputs[-1]
+
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+        return input_shape[-1]
+
+
+def apply(spec: LayerSpec, options: LayerOptions, inputs: Any) -> Any:
+    """The output of the Keras layer of `spec` for `inputs`, a Keras tensor or a list of them."""
+    if spec.symmetric:
+        inputs = keras.layers.ZeroPadding2D(spec.kernel // 2, name=f"{spec.name}_pad")(inputs)
+    return layer(spec, options)(inputs)
+
+
+def layer(spec: LayerSpec, options: LayerOptions) -> keras.layers.Layer:
+    """The Keras layer of `spec`, of the same name, without symmetric padding; kernels start at zero.
+
+    Final convolutions compute in float32 whatever the global dtype policy is.
     """
     shared: dict[str, Any] = {"name": spec.name}
     if spec.role == "final":
         shared["dtype"] = "float32"
+    window = {"strides": spec.stride, "padding": "valid" if spec.symmetric else "same"}
     match spec.op:
         case "conv" | "tconv":
             make = keras.layers.Conv2D if spec.op == "conv" else keras.layers.Conv2DTranspose
             return make(
                 spec.out_channels,
                 spec.kernel,
-                spec.stride,
-                padding="same",
                 use_bias=spec.bias,
                 kernel_initializer="zeros",
                 kernel_regularizer=_l2(options.l2),
+                **window,
                 **shared,
             )
         case "depthwise":
             return keras.layers.DepthwiseConv2D(
                 spec.kernel,
-                spec.stride,
-                padding="same",
                 use_bias=spec.bias,
                 depthwise_initializer="zeros",
                 depthwise_regularizer=_l2(options.l2 if options.l2_depthwise else 0.0),
+                **window,
                 **shared,
             )
         case "bn":
-            return BatchNormalization(momentum=options.batch_norm_momentum, epsilon=EPSILON, **shared)
-        case "swish" | "sigmoid":
+            return BatchNormalization(momentum=options.batch_norm_momentum, epsilon=spec.epsilon, **shared)
+        case "swish" | "relu" | "sigmoid":
             return keras.layers.Activation(spec.op, **shared)
+        case "max_pool":
+            return keras.layers.MaxPooling2D(spec.kernel, **window, **shared)
+        case "resize":
+            return keras.layers.Resizing(*spec.out_size, interpolation="bilinear", **shared)
         case "squeeze":
             return keras.layers.GlobalAveragePooling2D(keepdims=True, **shared)
         case "excite":
             return keras.layers.Multiply(**shared)
         case "add":
             return keras.layers.Add(**shared)
+        case "concat":
+            return keras.layers.Concatenate(**shared)
+        case "constants":
+            return keras.layers.Normalization(**shared)
         case "drop":
             seed = zlib.crc32(f"{options.seed}/{spec.name}".encode())
             return StochasticDepth(options.stochastic_depth * spec.depth, seed, **shared)

@@ -9,37 +9,51 @@ from numpy.typing import NDArray
 from pipeline_lib.artifacts import load_metadata, load_weights, save_weights
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.nets.inherit import check_weights
-from pipeline_lib.nets.spec import Architecture, Weights
+from pipeline_lib.nets.layers import Network, Weights
+from pipeline_lib.nets.registry import from_json
+from pipeline_lib.nets.spec import Architecture
 
 ARCHITECTURE = "architecture"
 
 
-def save(path: str | PathLike[str], architecture: Architecture, weights: Mapping[str, NDArray[Any]]) -> None:
+def save(path: str | PathLike[str], architecture: Network, weights: Mapping[str, NDArray[Any]]) -> None:
     """Write `weights` of `architecture`, atomically; raises `ArtifactError` when they do not belong to it."""
     check_weights(architecture, weights)
     save_weights(path, weights, {ARCHITECTURE: architecture.to_json()})
 
 
-def load(path: str | PathLike[str]) -> tuple[Architecture, Weights]:
-    """The architecture and weights of a file; raises `ArtifactError` naming the file when they do not fit together."""
+def load(path: str | PathLike[str]) -> tuple[Network, Weights]:
+    """The network and weights of a file; raises `ArtifactError` naming the file when they do not fit together."""
     weights, metadata = load_weights(path)
-    architecture = _architecture(path, metadata)
+    network = _network(path, metadata)
     try:
-        check_weights(architecture, weights)
+        check_weights(network, weights)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from None
-    return architecture, weights
+    return network, weights
+
+
+def load_searched(path: str | PathLike[str]) -> tuple[Architecture, Weights]:
+    """`load`, for a search network only."""
+    network, weights = load(path)
+    return _searched(path, network), weights
 
 
 def load_architecture(path: str | PathLike[str]) -> Architecture:
-    """The architecture that a weights file belongs to, without reading its tensors."""
-    return _architecture(path, load_metadata(path))
+    """The search network that a weights file belongs to, without reading its tensors."""
+    return _searched(path, _network(path, load_metadata(path)))
 
 
-def _architecture(path: str | PathLike[str], metadata: Mapping[str, str]) -> Architecture:
+def _searched(path: str | PathLike[str], network: Network) -> Architecture:
+    if not isinstance(network, Architecture):
+        raise ArtifactError(f"{path}: a search network is expected, with a genotype; these are weights of another one")
+    return network
+
+
+def _network(path: str | PathLike[str], metadata: Mapping[str, str]) -> Network:
     if ARCHITECTURE not in metadata:
         raise ArtifactError(f"{path}: its header names no architecture; it was not written by this workflow")
     try:
-        return Architecture.from_json(metadata[ARCHITECTURE])
+        return from_json(metadata[ARCHITECTURE])
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from None

@@ -6,7 +6,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipeline_lib.errors import ArtifactError
-from pipeline_lib.nets.spec import Architecture, Weights, block_name, initial_weights, tensors
+from pipeline_lib.nets.layers import Network, Weights, initial_weights, tensors
+from pipeline_lib.nets.spec import Architecture, block_name
 from pipeline_lib.search.transfer import block_source, transfer
 
 
@@ -39,7 +40,7 @@ def inherit(
     return weights, report
 
 
-def check_weights(architecture: Architecture, weights: Mapping[str, NDArray[Any]]) -> None:
+def check_weights(architecture: Network, weights: Mapping[str, NDArray[Any]]) -> None:
     """Raise `ArtifactError` naming the tensors of `weights` that are missing, unknown or of another shape."""
     expected = {tensor.name: tensor.shape for tensor in tensors(architecture)}
     problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]

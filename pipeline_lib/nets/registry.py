@@ -1,10 +1,16 @@
-"""Networks by name."""
+"""Networks by name: EvoPose2D, which are search networks, and those that the paper compares with. NumPy only."""
 
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline_lib.config import PAPER_SPACE, SearchSpace
-from pipeline_lib.errors import ConfigError
-from pipeline_lib.nets.spec import Architecture
+from pipeline_lib.errors import ArtifactError, ConfigError
+from pipeline_lib.nets.layers import LayerSpec, Network, Supervised
+from pipeline_lib.nets.published import cpn, efficientnet, hrnet, mspn, simple_baseline
+from pipeline_lib.nets.spec import FINAL, Architecture
 from pipeline_lib.search.genotype import EVOPOSE2D_S, EVOPOSE2D_XS, Nesting
 from pipeline_lib.search.scaling import coefficients
 
@@ -19,6 +25,98 @@ EVOPOSE2D = {
     "evopose2d_l": (EVOPOSE2D_S, (512, 384)),
 }
 
+STRIDE = 32
+"""Of every published network's lowest resolution."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published network: where it comes from, its layers for (height, width, keypoints), and what is trained of it."""
+
+    source: str
+    layers: Callable[[int, int, int], list[LayerSpec]]
+    supervised: tuple[Supervised, ...] = (Supervised(FINAL),)
+
+
+_SIMPLE_BASELINE = "Xiao et al., Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018"
+_HRNET = "Sun et al., Deep High-Resolution Representation Learning for Human Pose Estimation, CVPR 2019"
+_MSPN = "Li et al., Rethinking on Multi-Stage Networks for Human Pose Estimation, 2019"
+
+PUBLISHED = {
+    "simple_baseline_r50": Recipe(_SIMPLE_BASELINE, partial(simple_baseline.layers, depth=50)),
+    "simple_baseline_r101": Recipe(_SIMPLE_BASELINE, partial(simple_baseline.layers, depth=101)),
+    "simple_baseline_r152": Recipe(_SIMPLE_BASELINE, partial(simple_baseline.layers, depth=152)),
+    "hrnet_w32": Recipe(_HRNET, partial(hrnet.layers, channels=32)),
+    "hrnet_w48": Recipe(_HRNET, partial(hrnet.layers, channels=48)),
+    "efficientnet_b0": Recipe(
+        "Tan and Le, EfficientNet, ICML 2019, under the head of EvoPose2D (paper, Table 3)", efficientnet.layers
+    ),
+    "cpn": Recipe(
+        "Chen et al., Cascaded Pyramid Network for Multi-Person Pose Estimation, CVPR 2018",
+        cpn.layers,
+        cpn.supervised(),
+    ),
+    "mspn2": Recipe(_MSPN, partial(mspn.layers, stages=2), mspn.supervised(2)),
+    "mspn4": Recipe(_MSPN, partial(mspn.layers, stages=4), mspn.supervised(4)),
+}
+
+NAMES = (*EVOPOSE2D, *PUBLISHED)
+
+
+@dataclass(frozen=True)
+class Published:
+    """One of the `PUBLISHED` networks for an input of `height` x `width` pixels, both divisible by 32 (`ConfigError`)."""
+
+    network: str
+    height: int
+    width: int
+    keypoints: int = 17
+
+    def __post_init__(self) -> None:
+        if self.network not in PUBLISHED:
+            raise ConfigError(f"unknown network {self.network!r}; known are {', '.join(NAMES)}")
+        if self.height < STRIDE or self.width < STRIDE or self.height % STRIDE or self.width % STRIDE:
+            near = [max(1, round(side / STRIDE)) * STRIDE for side in (self.height, self.width)]
+            raise ConfigError(
+                f"input {self.height}x{self.width} is not divisible by the overall stride {STRIDE} of {self.network}; "
+                f"the nearest size that is: {near[0]}x{near[1]}"
+            )
+        if self.keypoints < 1:
+            raise ConfigError(f"{self.network}: a positive number of keypoints is expected, not {self.keypoints}")
+
+    def layers(self) -> list[LayerSpec]:
+        """Every layer in order of computation; the last one's output are the heat maps."""
+        return PUBLISHED[self.network].layers(self.height, self.width, self.keypoints)
+
+    def supervised(self) -> tuple[Supervised, ...]:
+        """The outputs that are trained."""
+        return PUBLISHED[self.network].supervised
+
+    def resized(self, height: int, width: int) -> Self:
+        """The same network, with the same tensors, for another input size."""
+        return replace(self, height=height, width=width)
+
+    def to_json(self) -> str:
+        """Compact JSON, equal for equal networks."""
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote; raises `ArtifactError` for any other text."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError, ConfigError) as error:
+            raise ArtifactError(f"network {text[:200]!r}: not as written by this version ({error})") from None
+
+
+def from_json(text: str) -> Network:
+    """The network that its `to_json` wrote into a weights file; raises `ArtifactError` for any other text."""
+    try:
+        published = "network" in json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"architecture {text[:200]!r}: not as written by this version ({error})") from None
+    return Published.from_json(text) if published else Architecture.from_json(text)
+
 
 def architecture(
     name_or_genotype: str | Nesting,
@@ -28,16 +126,18 @@ def architecture(
     scale: tuple[float, float] | None = None,
     *,
     space: SearchSpace = PAPER_SPACE,
-) -> Architecture:
-    """The architecture of a named network or a genotype for an input of `height` x `width` pixels.
+) -> Network:
+    """The network of a name or a genotype for an input of `height` x `width` pixels.
 
-    `scale` = (c_d, c_w) is None for the named network's nominal coefficients, or (1, 1) for a genotype. Raises
-    `ConfigError` that lists the known names for an unknown one.
+    `scale` = (c_d, c_w) is None for the nominal coefficients of a named EvoPose2D, or (1, 1) for a genotype; the other
+    named networks have none. Raises `ConfigError` that lists the known names for an unknown one.
     """
     genotype: Nesting
     if isinstance(name_or_genotype, str):
         if name_or_genotype not in EVOPOSE2D:
-            raise ConfigError(f"unknown network {name_or_genotype!r}; known are {', '.join(EVOPOSE2D)}")
+            if scale is not None and name_or_genotype in PUBLISHED:
+                raise ConfigError(f"{name_or_genotype} cannot be scaled; only {', '.join(EVOPOSE2D)} and genotypes can")
+            return Published(name_or_genotype, height, width, keypoints)
         genotype, nominal = EVOPOSE2D[name_or_genotype]
         scale = scale or coefficients(*nominal)[1:]
     else:
@@ -56,6 +156,6 @@ def build(
     **options: Any,
 ) -> "keras.Model":
     """The Keras network of a name or a genotype: `architecture` with the options of `build_architecture`."""
-    from pipeline_lib.nets.evopose import build_architecture
+    from pipeline_lib.nets.building import build_architecture
 
     return build_architecture(architecture(name_or_genotype, height, width, keypoints, scale, space=space), **options)

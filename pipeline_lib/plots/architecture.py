@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline_lib.nets.spec import Architecture, count_architecture, walk
+from pipeline_lib.nets.layers import count_network
+from pipeline_lib.nets.spec import Architecture, walk
 from pipeline_lib.plots import style
 
 MEGA = 1e6
@@ -109,7 +110,7 @@ def _panel(axes: Axes, rows: int, table: list[Stage], reference: Mapping[str, St
 
 
 def _counts(architecture: Architecture) -> str:
-    counted = count_architecture(architecture)
+    counted = count_network(architecture)
     return (
         f"input {architecture.height}×{architecture.width}, {counted['parameters'] / MEGA:.3f} M parameters, "
         f"{counted['multiply_adds'] / MEGA:.1f} M multiply-adds, overall stride {architecture.overall_stride}"

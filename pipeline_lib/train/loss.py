@@ -5,14 +5,19 @@ from typing import Any
 from keras import ops
 
 
-def person_mse(y_true: Any, y_pred: Any, visible: Any) -> Any:
+def person_mse(y_true: Any, y_pred: Any, visible: Any, hardest: int | None = None) -> Any:
     """The loss of each person, float32 (N,): the mean over H', W', K of squared errors, 0 where not visible.
 
     Keypoints that are not visible stay in the denominator. Maps are (N, H', W', K); `visible` is (N, K), > 0 is visible.
+    With `hardest`, the mean is over that many keypoints of the person, those with the largest errors (online hard
+    keypoint mining, CPN), or over all where there are not more.
     """
     error = ops.cast(y_pred, "float32") - ops.cast(y_true, "float32")
     mask = ops.cast(ops.cast(visible, "float32") > 0, "float32")[:, None, None, :]
-    return ops.mean(ops.square(error) * mask, axis=(1, 2, 3))
+    if hardest is None or hardest >= y_pred.shape[-1]:
+        return ops.mean(ops.square(error) * mask, axis=(1, 2, 3))
+    keypoints = ops.mean(ops.square(error) * mask, axis=(1, 2))
+    return ops.mean(ops.top_k(keypoints, hardest)[0], axis=-1)
 
 
 def mean_over_persons(losses: Any, sample_weight: Any = None) -> Any:

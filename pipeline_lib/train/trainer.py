@@ -3,7 +3,7 @@
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ from pipeline_lib.config import TrainSettings
 from pipeline_lib.data import records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError, EvoPoseError
 from pipeline_lib.nets import build_architecture, files
+from pipeline_lib.nets.layers import Supervised
 from pipeline_lib.nets.weights import get_weights
 from pipeline_lib.train.history import History
-from pipeline_lib.train.model import PoseModel
+from pipeline_lib.train.model import HEAT_MAPS, PoseModel
 from pipeline_lib.train.optimizer import Adam
 from pipeline_lib.train.progress import Progress
 from pipeline_lib.train.schedule import warmup_cosine
@@ -83,8 +84,12 @@ def train(
             l2=settings.l2,
             l2_depthwise=settings.l2_depthwise,
             seed=seed,
+            supervised=len(architecture.supervised()) > 1,
         )
-    files.save(weights, architecture, fit(network, training, validation, settings, seed, history, strategy, title))
+    kept = fit(
+        network, training, validation, settings, seed, history, strategy, title, supervised=architecture.supervised()
+    )
+    files.save(weights, architecture, kept)
 
 
 def fit(
@@ -96,10 +101,11 @@ def fit(
     history: str | os.PathLike[str],
     strategy: "tf.distribute.Strategy",
     title: str = "training",
+    supervised: Sequence[Supervised] = HEAT_MAPS,
 ) -> Weights:
     """Train `network`, made in the scope of `strategy`; returns the weights of the epoch that `settings.keep` asks for.
 
-    Writes the file `history` after every epoch. Raises what `train` raises.
+    `supervised` says how each of its outputs is trained. Writes the file `history` after every epoch. Raises what `train` raises.
     """
     steps = training.examples // settings.batch
     if steps == 0:
@@ -135,7 +141,7 @@ def fit(
     rate = warmup_cosine(
         settings.base_rate, settings.batch, settings.epochs, steps, settings.warmup_epochs, settings.scale_rate
     )
-    model = compiled(network, rate, settings, steps, strategy)
+    model = compiled(network, rate, settings, steps, strategy, supervised)
 
     written = History(history, devices.name(strategy), strategy.num_replicas_in_sync)
     progress = Progress(title, settings.epochs, steps, settings.batch)
@@ -167,11 +173,12 @@ def compiled(
     settings: TrainSettings,
     steps: int,
     strategy: "tf.distribute.Strategy",
+    supervised: Sequence[Supervised] = HEAT_MAPS,
 ) -> PoseModel:
     """`network`, made in the scope of `strategy`, ready for epochs of `steps` steps at the learning rate `rate`."""
     with strategy.scope():
-        sigma = settings.heatmap_sigma * network.output_shape[1] / SIGMA_REFERENCE_HEIGHT
-        model = PoseModel(network, sigma, strategy.num_replicas_in_sync)
+        sigma = settings.heatmap_sigma * network.outputs[-1].shape[1] / SIGMA_REFERENCE_HEIGHT
+        model = PoseModel(network, sigma, strategy.num_replicas_in_sync, supervised, settings.accumulation)
         model.compile(
             Adam(rate),
             jit_compile=settings.jit_compile,

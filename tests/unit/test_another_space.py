@@ -4,7 +4,8 @@ import numpy as np
 
 from pipeline_lib.config import SearchSpace
 from pipeline_lib.nets.inherit import inherit
-from pipeline_lib.nets.spec import Architecture, count_architecture, initial_weights, tensors
+from pipeline_lib.nets.layers import count_network
+from pipeline_lib.nets.spec import Architecture, initial_weights, tensors
 from pipeline_lib.search.breed import breed
 from pipeline_lib.search.fitness import fitness
 from pipeline_lib.search.genotype import KERNEL, STRIDE, key, validate
@@ -48,7 +49,7 @@ def test_the_search_stays_in_its_space_and_reaches_all_of_it() -> None:
         pool += parents
         # Losses that favour large kernels let the search move.
         values = [
-            fitness(10 - sum(row[KERNEL] for row in network.genotype) / 10, count_architecture(network)["parameters"], 1e4, -0.07)
+            fitness(10 - sum(row[KERNEL] for row in network.genotype) / 10, count_network(network)["parameters"], 1e4, -0.07)
             for network, _ in pool
         ]  # fmt: skip
         parents = [pool[index] for index in select(values, PARENTS)]

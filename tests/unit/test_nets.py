@@ -11,7 +11,7 @@ from pipeline_lib.config import SearchSpace
 from pipeline_lib.errors import ArtifactError, ConfigError
 from pipeline_lib.nets import spec
 from pipeline_lib.nets.blocks import StochasticDepth
-from pipeline_lib.nets.evopose import stochastic_depth_rate
+from pipeline_lib.nets.building import stochastic_depth_rate
 from pipeline_lib.nets.registry import architecture
 from pipeline_lib.nets.weights import get_weights, set_weights
 from pipeline_lib.search.genotype import ANCESTOR

@@ -16,7 +16,8 @@ from pipeline_lib.artifacts import read_csv, read_json, sha256, write_csv
 from pipeline_lib.config import SearchSpace
 from pipeline_lib.nets import files
 from pipeline_lib.nets.inherit import inherit
-from pipeline_lib.nets.spec import Architecture, count_architecture, initial_weights
+from pipeline_lib.nets.layers import count_network
+from pipeline_lib.nets.spec import Architecture, initial_weights
 from pipeline_lib.search.breed import breed
 from pipeline_lib.search.genotype import decode_text, encode, key
 from pipeline_lib.search.mutation import describe, neighbours
@@ -165,7 +166,7 @@ def test_generation_0(run):
 
 def test_score(run):
     found = read_json(run / "gen_0/child_00/score.json")
-    counted = count_architecture(network(ANCESTOR))
+    counted = count_network(network(ANCESTOR))
     assert found == {
         "schema_version": 1,
         "genotype": ANCESTOR,
@@ -422,7 +423,7 @@ def test_scale(run, tmp_path, initial):
         "depth_coefficient": pytest.approx(depth),
         "width_coefficient": pytest.approx(width),
         "initial": initial,
-        **count_architecture(found.made),
+        **count_network(found.made),
     }
 
 

@@ -1,10 +1,11 @@
-"""EvoPose2D in Keras, built by walking `nets.spec` (paper, section IV)."""
+"""Networks in Keras, built by walking their layers."""
 
 from typing import Any
 
 import keras
 
-from pipeline_lib.nets import blocks, spec
+from pipeline_lib.nets import blocks
+from pipeline_lib.nets.layers import IMAGE, IMAGE_CHANNELS, Network, Weights, initial_weights
 from pipeline_lib.nets.weights import set_weights
 
 # Mean side of the input up to which a drop rate holds, EfficientNet's; larger inputs have LARGEST_RATE.
@@ -13,39 +14,45 @@ LARGEST_RATE = 0.5
 
 
 def build_architecture(
-    architecture: spec.Architecture,
+    architecture: Network,
     *,
-    weights: spec.Weights | None = None,
+    weights: Weights | None = None,
     batch_norm_momentum: float = 0.99,
     stochastic_depth: float | None = None,
     l2: float = 0.0,
     l2_depthwise: bool = True,
     seed: int = 0,
+    supervised: bool = False,
 ) -> keras.Model:
     """The Keras network of `architecture`.
 
     It takes normalised float32 images (N, height, width, 3) and gives float32 heat maps (N, H', W', keypoints) without
-    an activation. Layers compute in the global dtype policy, the final convolution in float32.
+    an activation. Layers compute in the global dtype policy, the final convolutions in float32.
 
     Args:
-        architecture: what it computes; any of `nets.spec`.
-        weights: tensors keyed `layer/variable`; None: `nets.spec.initial_weights` of `seed`.
+        architecture: what it computes.
+        weights: tensors keyed `layer/variable`; None: `initial_weights` of `seed`.
         batch_norm_momentum: of the moving statistics.
         stochastic_depth: rate at the last block; None: by the input size.
         l2: factor of the sum of squares of all kernels in the training loss.
         l2_depthwise: whether depthwise kernels belong to them.
         seed: of the initial weights and of stochastic depth.
+        supervised: give a list of the maps of all outputs that are trained, the heat maps last.
     """
     if stochastic_depth is None:
         stochastic_depth = stochastic_depth_rate(architecture.height, architecture.width)
     options = blocks.LayerOptions(batch_norm_momentum, stochastic_depth, l2, l2_depthwise, seed)
-    image = keras.Input((architecture.height, architecture.width, spec.IMAGE_CHANNELS), name=spec.IMAGE)
-    outputs: dict[str, Any] = {spec.IMAGE: image}
-    for layer in spec.walk(architecture):
+    image = keras.Input((architecture.height, architecture.width, IMAGE_CHANNELS), name=IMAGE)
+    outputs: dict[str, Any] = {IMAGE: image}
+    for layer in architecture.layers():
         inputs = [outputs[name] for name in layer.inputs]
-        outputs[layer.name] = blocks.layer(layer, options)(inputs if len(inputs) > 1 else inputs[0])
-    model = keras.Model(image, outputs[layer.name], name="evopose2d")
-    set_weights(model, spec.initial_weights(architecture, seed) if weights is None else weights)
+        outputs[layer.name] = blocks.apply(layer, options, inputs if len(inputs) > 1 else inputs[0])
+    maps: Any = [outputs[each.layer] for each in architecture.supervised()]
+    if not supervised:
+        # What is only trained stays a part of the network, so that its weights have a place.
+        maps = blocks.Last(name="heatmaps")(maps) if len(maps) > 1 else outputs[layer.name]
+    model = keras.Model(image, maps, name="evopose2d")
+    set_weights(model, initial_weights(architecture, seed) if weights is None else weights)
     return model
 
 

@@ -184,6 +184,15 @@ class Augmentation(Section):
 FLIP_ONLY = Augmentation(scale_std=0, scale_limit=0, rotation_probability=0)
 
 
+# The published program where it differs from the paper, beside its training settings.
+RELEASED: Mapping[str, Mapping[str, Any]] = {
+    "search": {"keep_ancestor": True, "donor": "network", "transfer_kernels": False},
+    "evaluation": {"flip_test": "released"},
+}
+# It compared a normal draw with 0, so that half of the eligible persons were cropped to one half.
+RELEASED_HALF_BODY = 0.5
+
+
 class TrainSettings(Section):
     """One training: length, rate, regularisation, augmentation, numerics (paper, section V-B)."""
 
@@ -295,14 +304,29 @@ def overall_stride(genotype: Genotype) -> int:
 class SearchConfig(Section):
     """The evolution: population, fitness, space, and how its networks are trained (paper, section IV)."""
 
-    generations: NonNegative = Field(description="Generations after the ancestor's; raising it extends a search.")
+    enabled: bool = Field(True, description="false: no search; the final networks are published ones.")
+    generations: NonNegative = Field(15, description="Generations after the ancestor's; raising it extends a search.")
     children: Positive | dict[Positive, Positive] = Field(
-        description="lambda: children of a generation, or a map {first generation: children}."
+        64, description="lambda: children of a generation, or a map {first generation: children}."
     )
-    parents: Positive = Field(description="mu: survivors of a generation.")
+    parents: Positive = Field(4, description="mu: survivors of a generation.")
+    keep_ancestor: bool = Field(False, description="The ancestor stays in every pool (the published program).")
     target_parameters: Annotated[float, Field(gt=0)] = Field(5e6, description="T of the fitness (Eq. 3).")
     gamma: float = Field(-0.07, description="Exponent of the fitness (Eq. 3); negative favours small networks.")
     transfer: bool = Field(True, description="Children inherit weights; false: they start from scratch.")
+    donor: Literal["module", "network"] = Field(
+        "module",
+        description="A new block inherits from the last block of its module, or of the network (published program).",
+    )
+    transfer_kernels: bool = Field(
+        True, description="Depthwise kernels inherit across kernel sizes; false: they stay new (published program)."
+    )
+    fitness_split: Literal["val", "holdout"] = Field(
+        "val", description="Where the loss is measured: on `val` (the paper), or on a hold-out of training images."
+    )
+    holdout: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="Fraction of the training images in the hold-out; the search does not train on them."
+    )
     compare_scratch: bool = Field(
         False, description="Also train generation 1 from scratch, and the ancestor on, for the same steps."
     )
@@ -361,8 +385,11 @@ class InputSize(Section):
 
 
 class ModelConfig(InputSize):
-    """A network scaled from the champion (paper, section IV-E)."""
+    """A final network: scaled from the champion (paper, section IV-E), or a published one."""
 
+    network: str | None = Field(
+        None, description="Name of a published network, such as hrnet_w32; null: scaled from the champion."
+    )
     initial: Literal["scratch", "champion"] = Field(
         "scratch", description="Start from new weights (the paper) or from the champion's by weight transfer."
     )
@@ -370,12 +397,30 @@ class ModelConfig(InputSize):
         None, description="Depth and width coefficients; null: by compound scaling from the search's input size."
     )
 
+    @model_validator(mode="after")
+    def _published(self) -> Self:
+        if self.network is not None and self.initial == "champion":
+            raise ValueError(f"initial: champion: {self.network} has no part in the champion; use scratch")
+        if self.network is not None and self.coefficients is not None:
+            raise ValueError(f"coefficients: {self.network} has its own; leave them out")
+        return self
+
 
 class FinalConfig(Section):
-    """The networks scaled from the champion, and their training."""
+    """The final networks, and their training."""
 
     models: dict[Name, ModelConfig] = Field(min_length=1, description="Name and input size of each network.")
+    input: InputSize | None = Field(None, description="Input size of every network instead of its own (smoke runs).")
     train: TrainSettings = Field(TrainSettings(), description="Final training; unset keys come from `train`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_size(cls, value: Any) -> Any:
+        size, models = (value.get("input"), value.get("models")) if isinstance(value, Mapping) else (None, None)
+        if not isinstance(size, Mapping) or not isinstance(models, Mapping):
+            return value
+        resized = {name: {**model, **size} if isinstance(model, Mapping) else model for name, model in models.items()}
+        return {**value, "models": resized}
 
 
 class EvaluationConfig(Section):
@@ -400,6 +445,9 @@ class Config(Section):
 
     experiment: Name = Field(description="Names the folder results/<experiment>/.")
     seed: NonNegative = Field(1, description="Everything random is drawn from it.")
+    preset: Literal["paper", "released"] = Field(
+        "paper", description="Defaults as in the paper, or as in its published program, accidents included."
+    )
     device: Literal["auto", "cpu", "gpu", "tpu"] = Field(
         "auto", description="auto: what the profile asks for, else the best that is there."
     )
@@ -407,22 +455,36 @@ class Config(Section):
     conversion: ConversionSettings = Field(ConversionSettings(), description="Annotations to records.")
     input: InputSize = Field(InputSize(), description="Input size of the search.")
     train: TrainSettings = Field(TrainSettings(), description="Defaults of search.train and final.train.")
-    search: SearchConfig
+    search: SearchConfig = Field(SearchConfig(), description="The evolution.")
     final: FinalConfig
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Prediction and metrics.")
     report: ReportConfig = Field(ReportConfig(), description="Pictures of the report.")
 
     @model_validator(mode="before")
     @classmethod
-    def _shared_training(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping) or not isinstance(value.get("train"), Mapping):
+    def _defaults(cls, value: Any) -> Any:
+        """`search.train` and `final.train` start from `train`, and with `preset: released` from that program's values."""
+        if not isinstance(value, Mapping):
             return value
         merged = dict(value)
+        released = value.get("preset") == "released"
+        shared = value.get("train") or {}
         for section in ("search", "final"):
-            if isinstance(merged.get(section), Mapping):
-                own = merged[section].get("train") or {}
-                if isinstance(own, Mapping):
-                    merged[section] = {**merged[section], "train": {**value["train"], **own}}
+            given = merged.get(section, {})
+            own = (given.get("train") or {}) if isinstance(given, Mapping) else None
+            if not isinstance(shared, Mapping) or not isinstance(own, Mapping) or not (shared or own or released):
+                continue
+            train = {**shared, **own}
+            if released:
+                augmentation = train.get("augmentation", FLIP_ONLY.model_dump(exclude={"half_body_probability"}))
+                if isinstance(augmentation, Mapping):
+                    augmentation = {"half_body_probability": RELEASED_HALF_BODY, **augmentation}
+                train = {"l2_depthwise": False, **train, "augmentation": augmentation}
+            merged[section] = {**given, "train": train}
+        if released:
+            for section, values in RELEASED.items():
+                if isinstance(merged.get(section, {}), Mapping):
+                    merged[section] = {**values, **merged.get(section, {})}
         return merged
 
     @model_validator(mode="after")
@@ -441,10 +503,15 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
+        if not self.search.enabled:
+            if scaled := [name for name, model in self.final.models.items() if model.network is None]:
+                raise ValueError(f"final.models.{scaled[0]}: without a search (search.enabled) a network must be named")
+            return self
         stride = overall_stride(self.search.ancestor)
         if self.search.generations:
             stride = max(stride, self.search.space.stride_limit)
-        sizes = {"input": self.input} | {f"final.models.{name}": model for name, model in self.final.models.items()}
+        models = {f"final.models.{name}": model for name, model in self.final.models.items() if model.network is None}
+        sizes = {"input": self.input, **models}
         for where, size in sizes.items():
             if size.height % stride or size.width % stride:
                 near = [max(1, round(side / stride)) * stride for side in (size.height, size.width)]

@@ -9,16 +9,24 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline_lib import cli, config
-from pipeline_lib.config import Config, Split
+from pipeline_lib.config import Config, Split, TrainSettings
 from pipeline_lib.errors import ConfigError
+from pipeline_lib.nets import registry
 from pipeline_lib.search import genotype
 
 TRAIN, VAL, DETECTIONS = "train", "val", "val_detections"
-SPLITS = (TRAIN, VAL, DETECTIONS)
+# The training images of a search with a hold-out, and the others; the fraction is part of the name.
+SEARCHED, HELD_OUT = "search", "holdout"
 # Which boxes a network is evaluated on, and the records that hold them.
 BOXES = {"ground_truth": VAL, "detections": DETECTIONS}
 # What the conversion keeps of a split (the training filter drops crowds and persons without a labelled keypoint).
-PURPOSE = {TRAIN: "training", VAL: "ground_truth", DETECTIONS: "detections"}
+PURPOSE = {
+    TRAIN: "training",
+    VAL: "ground_truth",
+    DETECTIONS: "detections",
+    SEARCHED: "training",
+    HELD_OUT: "ground_truth",
+}
 
 GENERATION = r"\d\d\d+"
 LATER_GENERATION = r"(?!0+/)\d\d\d+"
@@ -32,7 +40,14 @@ def load(raw: Mapping[str, Any], root: Path) -> Config:
     values = {key: value for key, value in raw.items() if key != "pathvars"}  # Snakemake's own
     loaded = config.load(values, root)
     search = loaded.search
-    genotype.validate(search.ancestor, search.space, search.ancestor)
+    if search.enabled:
+        genotype.validate(search.ancestor, search.space, search.ancestor)
+    for name, model in loaded.final.models.items():
+        if model.network is not None:
+            try:
+                registry.architecture(model.network, model.height, model.width, len(loaded.dataset.keypoints.names))
+            except ConfigError as error:
+                raise ConfigError(f"final.models.{name}: {error}") from None
     if loaded.dataset.synthetic is None:
         _require_data(loaded)
     else:
@@ -71,8 +86,33 @@ def _require_data(loaded: Config) -> None:
 
 
 def splits(loaded: Config) -> list[str]:
-    """The record sets of the data set: detections only where it has them."""
-    return [split for split in SPLITS if split != DETECTIONS or loaded.dataset.val.detections]
+    """The record sets of the data set: detections only where it has them, a hold-out only where a search uses one."""
+    found = [TRAIN, VAL]
+    if loaded.dataset.val.detections:
+        found.append(DETECTIONS)
+    return found + [split for split in search_splits(loaded) if split not in found]
+
+
+def search_splits(loaded: Config) -> tuple[str, ...]:
+    """The record sets that a search trains and measures its loss on; none without a search."""
+    if not loaded.search.enabled:
+        return ()
+    if loaded.search.fitness_split == "val":
+        return TRAIN, VAL
+    return f"{SEARCHED}_{loaded.search.holdout:g}", f"{HELD_OUT}_{loaded.search.holdout:g}"
+
+
+def purpose(split: str) -> str:
+    """What the conversion keeps of a record set."""
+    return PURPOSE[split if split in PURPOSE else split.partition("_")[0]]
+
+
+def part(loaded: Config, split: str) -> str:
+    """The option of the conversion that says which images of the training annotations a record set has."""
+    kind = split.partition("_")[0]
+    if kind == HELD_OUT:
+        return f"--holdout {loaded.search.holdout:g}"
+    return f"--without-holdout {loaded.search.holdout:g}" if kind == SEARCHED else ""
 
 
 def boxes(loaded: Config) -> list[str]:
@@ -82,7 +122,7 @@ def boxes(loaded: Config) -> list[str]:
 
 def split_of(loaded: Config, name: str) -> Split:
     """The images and annotations behind a record set."""
-    return loaded.dataset.train if name == TRAIN else loaded.dataset.val
+    return loaded.dataset.val if name in (VAL, DETECTIONS) else loaded.dataset.train
 
 
 def number(value: int, digits: int = 3) -> str:
@@ -120,17 +160,39 @@ def shell_prefix(root: Path, conda: bool) -> str:
     )
 
 
+def final_train(loaded: Config, model: str) -> TrainSettings:
+    """The training of a final network. The published program trains HRNet without L2."""
+    network = loaded.final.models[model].network or ""
+    if loaded.preset == "released" and network.startswith("hrnet"):
+        return loaded.final.train.model_copy(update={"l2": 0.0})
+    return loaded.final.train
+
+
+def fitness_note(loaded: Config) -> str:
+    """What the report says of the data that fitness was measured on."""
+    if not loaded.search.enabled:
+        return ""
+    if loaded.search.fitness_split == "val":
+        return "Fitness was measured on the validation split, on which the final networks are evaluated too (as in the paper)."
+    return (
+        f"Fitness was measured on a hold-out of {100 * loaded.search.holdout:g} % of the training images, on which the "
+        "search did not train; the final networks are evaluated on the validation split."
+    )
+
+
 def compares(loaded: Config) -> bool:
     """Whether generation 1 is compared with its twins from scratch."""
-    return loaded.search.compare_scratch and loaded.search.generations > 0
+    return loaded.search.enabled and loaded.search.compare_scratch and loaded.search.generations > 0
 
 
 def figures(loaded: Config) -> list[str]:
     """Names of the figures of a run: of the search, of its first and last generations, and of every final network."""
-    last = loaded.search.generations
-    names = ["fitness.svg", "pareto.svg", "architecture.svg", "metrics.svg"]
+    names = ["metrics.svg"]
+    if loaded.search.enabled:
+        last = loaded.search.generations
+        names += ["fitness.svg", "pareto.svg", "architecture.svg"]
+        names += [f"training_gen_{number(generation)}.svg" for generation in sorted({0, min(1, last), last})]
     names += ["comparison.svg"] if compares(loaded) else []
-    names += [f"training_gen_{number(generation)}.svg" for generation in sorted({0, min(1, last), last})]
     for model in loaded.final.models:
         names += [f"training_{model}.svg", f"overlays_{model}.png"]
     return names

@@ -6,8 +6,12 @@ Options of a runner follow after `--`: convert.py ... --runner DataflowRunner --
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline_lib import cli
+
+if TYPE_CHECKING:
+    from pipeline_lib.data.coco import Part
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -31,7 +35,16 @@ def main(arguments: argparse.Namespace) -> None:
         if arguments.keypoints is None
         else cli.settings(KeypointSchema, arguments.keypoints, "--keypoints"),
         settings=settings,
+        part=_part(arguments),
     )
+
+
+def _part(arguments: argparse.Namespace) -> "Part | None":
+    from pipeline_lib.data.coco import Part
+
+    if arguments.holdout is not None:
+        return Part(arguments.holdout, held_out=True)
+    return None if arguments.without_holdout is None else Part(arguments.without_holdout, held_out=False)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="annotated people without crowds and unlabelled ones; all annotated people; detected people",
     )
+    part = options.add_mutually_exclusive_group()
+    part.add_argument("--holdout", type=float, metavar="FRACTION", help="only that fraction of the images")
+    part.add_argument("--without-holdout", type=float, metavar="FRACTION", help="only the images that it leaves")
     options.add_argument("--split", help="name of the split in the manifest (default: the folder of --output)")
     options.add_argument("--settings", default="{}", help="the section conversion of the configuration, as JSON")
     options.add_argument("--keypoints", help="the data set's keypoint schema, as JSON (default: COCO's 17)")

@@ -1,8 +1,9 @@
-"""Scale the champion to another input size (paper, section IV-E) and write the initial weights of the larger network."""
+"""Write the initial weights of a final network: the champion scaled to its input size (paper, section IV-E), or a published one."""
 
 import argparse
 import dataclasses
 import logging
+from typing import Any
 
 from pipeline_lib import cli
 
@@ -12,34 +13,46 @@ log = logging.getLogger(__name__)
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.config import ModelConfig
-    from pipeline_lib.nets import files
+    from pipeline_lib.nets import files, registry
     from pipeline_lib.nets.inherit import inherit
-    from pipeline_lib.nets.layers import count_network, initial_weights
+    from pipeline_lib.nets.layers import Network, count_network, initial_weights
+    from pipeline_lib.nets.spec import Architecture
     from pipeline_lib.search.scaling import coefficients
 
     settings = cli.settings(ModelConfig, arguments.settings)
-    champion, weights = files.load_searched(arguments.champion)
-    phi, depth, width = coefficients(settings.height, settings.width, champion.height, champion.width)
-    scale = settings.coefficients or (depth, width)
-    scaled = dataclasses.replace(champion, height=settings.height, width=settings.width, scale=scale)
-    if settings.initial == "champion":
-        initial, _ = inherit(champion, weights, scaled, arguments.seed)
+    network: Network
+    phi = None
+    if settings.network is not None:
+        network = registry.architecture(settings.network, settings.height, settings.width, arguments.keypoints)
+        weights = initial_weights(network, arguments.seed)
     else:
-        initial = initial_weights(scaled, arguments.seed)
-    counted = count_network(scaled)
-    log.info("%s: depth x %.2f, width x %.2f: %d parameters", arguments.name, *scale, counted["parameters"])
-    files.save(arguments.weights, scaled, initial)
+        champion, inherited = files.load_searched(arguments.champion)
+        found, depth, width = coefficients(settings.height, settings.width, champion.height, champion.width)
+        phi = found if settings.coefficients is None else None
+        scale = settings.coefficients or (depth, width)
+        network = dataclasses.replace(champion, height=settings.height, width=settings.width, scale=scale)
+        if settings.initial == "champion":
+            weights, _ = inherit(champion, inherited, network, arguments.seed)
+        else:
+            weights = initial_weights(network, arguments.seed)
+    counted = count_network(network)
+    written: dict[str, Any] = {"network": settings.network, "height": settings.height, "width": settings.width}
+    if isinstance(network, Architecture):
+        written |= {
+            "genotype": network.genotype,
+            "phi": phi,
+            "depth_coefficient": network.scale[0],
+            "width_coefficient": network.scale[1],
+        }
+        log.info("%s: depth x %.2f, width x %.2f", arguments.name, *network.scale)
+    log.info("%s: %d parameters", arguments.name, counted["parameters"])
+    files.save(arguments.weights, network, weights)
     artifacts.write_json(
         arguments.model,
         {
             "schema_version": artifacts.SCHEMA_VERSION,
             "name": arguments.name,
-            "genotype": scaled.genotype,
-            "height": scaled.height,
-            "width": scaled.width,
-            "phi": phi if settings.coefficients is None else None,
-            "depth_coefficient": scale[0],
-            "width_coefficient": scale[1],
+            **written,
             "initial": settings.initial,
             **counted,
         },
@@ -48,9 +61,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--champion", required=True, help="champion.safetensors")
+    options.add_argument("--champion", nargs="?", help="champion.safetensors, unless the network is a published one")
     options.add_argument("--name", required=True, help="name of the scaled network")
     options.add_argument("--settings", required=True, help="its entry of final.models as JSON")
+    options.add_argument("--keypoints", type=int, default=17, help="number of keypoints of a published network (17)")
     options.add_argument("--seed", type=int, required=True, help="seed of what is not inherited")
     options.add_argument("--model", required=True, help="output: model.json")
     options.add_argument("--weights", required=True, help="output: initial.safetensors")

@@ -23,9 +23,11 @@ def main(arguments: argparse.Namespace) -> None:
             f"{len(scores)} scores and {len(before)} parents need as many weights, "
             f"{len(arguments.weights)} and {len(arguments.parents)} are given"
         )
-    ranked = population.rank(children, scores, before, arguments.target_parameters, arguments.gamma)
-    files = {(children.generation, index): path for index, path in enumerate(arguments.weights)}
-    files |= {(p.origin.generation, p.origin.child): path for p, path in zip(before, arguments.parents, strict=True)}
+    files = {(p.origin.generation, p.origin.child): path for p, path in zip(before, arguments.parents, strict=True)}
+    # The ancestor that is kept in every pool may be among the parents anyway.
+    pool = {(parent.origin.generation, parent.origin.child): parent for parent in reversed(before)}
+    ranked = population.rank(children, scores, list(pool.values())[::-1], arguments.target_parameters, arguments.gamma)
+    files |= {(children.generation, index): path for index, path in enumerate(arguments.weights)}
     survivors = ranked[: len(arguments.survivor_weights)]
     # Copies, not links: a parent may have been born many generations ago, and a link would keep that file's time.
     for survivor, target in zip(survivors, arguments.survivor_weights, strict=True):
@@ -48,9 +50,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--scores", nargs="+", required=True, help="score.json of every child")
     options.add_argument("--weights", nargs="+", required=True, help="weights.safetensors of every child")
     options.add_argument(
-        "--before", nargs="*", default=[], help="parents.json of the generation before, if there is one"
+        "--before",
+        nargs="*",
+        default=[],
+        help="parents.json of the generation before, if there is one, and of the ancestor if it is kept",
     )
-    options.add_argument("--parents", nargs="*", default=[], help="weights of its parents, in the order of their ranks")
+    options.add_argument("--parents", nargs="*", default=[], help="weights of their parents, in that order")
     options.add_argument("--gamma", type=float, required=True, help="Gamma of the fitness (Eq. 3)")
     options.add_argument("--target-parameters", type=float, required=True, help="T of the fitness (Eq. 3)")
     options.add_argument("--population", required=True, help="output: population.csv, everybody in the pool")

@@ -14,7 +14,8 @@ def main(arguments: argparse.Namespace) -> None:
     run = summary.Run(
         experiment=arguments.experiment,
         pools=tables.read_populations(arguments.populations),
-        champion=read(Individual, arguments.champion),
+        champion=read(Individual, arguments.champion) if arguments.champion else None,
+        fitness=arguments.fitness,
         metrics=summary.read_metrics(arguments.metrics),
         baselines=summary.read_metrics(arguments.baselines),
         compared=tables.read_comparison(arguments.comparison) if arguments.comparison else (),
@@ -40,8 +41,9 @@ def place(text: str) -> tuple[str, str]:
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--experiment", required=True, help="its name, the title of the summary")
-    options.add_argument("--populations", nargs="+", required=True, help="population.csv of every generation")
-    options.add_argument("--champion", required=True, help="champion.json")
+    options.add_argument("--populations", nargs="*", default=[], help="population.csv of every generation of a search")
+    options.add_argument("--champion", nargs="?", help="champion.json of the search")
+    options.add_argument("--fitness", default="", help="what its fitness was measured on, for the part on the search")
     options.add_argument("--metrics", nargs="+", required=True, help="<network>/metrics_<boxes>.json of final networks")
     options.add_argument("--baselines", nargs="*", default=[], help="the same of the mean pose")
     options.add_argument("--comparison", nargs="?", help="comparison.csv, if generation 1 was compared")

@@ -24,7 +24,9 @@ def main(arguments: argparse.Namespace) -> None:
         )
     parent, weights = files.load_searched(arguments.parents[child.parent_rank])
     architecture = dataclasses.replace(parent, genotype=child.genotype)
-    inherited, report = inherit(parent, weights, architecture, child.seed)
+    inherited, report = inherit(
+        parent, weights, architecture, child.seed, donor=arguments.donor, kernels=not arguments.new_kernels
+    )
     log.info("%s inherits %.1f %% of its parameters", arguments.member, 100 * report["fraction"])
     files.save(arguments.weights, architecture, inherited)
     artifacts.write_json(arguments.report, report)
@@ -36,6 +38,14 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--member", required=True, help="which child, such as child_03")
     options.add_argument(
         "--parents", nargs="+", required=True, help="weights of all parents, in the order of their ranks"
+    )
+    options.add_argument(
+        "--donor", choices=["module", "network"], default="module", help="whose last block a new block inherits from"
+    )
+    options.add_argument(
+        "--new-kernels",
+        action="store_true",
+        help="depthwise kernels of another size inherit nothing (published program)",
     )
     options.add_argument("--weights", required=True, help="output: initial.safetensors")
     options.add_argument("--report", required=True, help="output: inheritance.json, what came from where")

@@ -3,10 +3,12 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline_lib.config import KeypointSchema
 from pipeline_lib.errors import DataError
@@ -43,6 +45,23 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of the annotated images: the hold-out of a fraction of them, or all others.
+
+    Which images are held out depends on their ids and the fraction alone.
+    """
+
+    fraction: float
+    held_out: bool
+
+    def of(self, image_ids: Collection[int]) -> frozenset[int]:
+        """The images of this part; at least one is held out."""
+        ordered = np.random.default_rng(0).permutation(sorted(image_ids))
+        number = max(1, round(self.fraction * len(ordered)))
+        return frozenset((ordered[:number] if self.held_out else ordered[number:]).tolist())
+
+
+@dataclass(frozen=True)
 class Selection:
     """The people of a split in a fixed order, and how many others were dropped for which reason."""
 
@@ -50,17 +69,25 @@ class Selection:
     dropped: Mapping[str, int]
 
 
-def ground_truth(annotations: Path, schema: KeypointSchema, *, training: bool, images: Path | None = None) -> Selection:
+def ground_truth(
+    annotations: Path,
+    schema: KeypointSchema,
+    *,
+    training: bool,
+    images: Path | None = None,
+    part: Part | None = None,
+) -> Selection:
     """The annotated people of a COCO keypoint file, sorted by image id, then annotation id.
 
     For training, crowds, people without labelled keypoints and people whose keypoints all have v = 0 are dropped.
     For validation they stay, with v = 0, as in the paper's validation loss. In both, annotations of other categories than
     1, of unknown images and without a valid box are dropped and boxes are sanitised (as in the published program). With
-    `images`, so are people whose image file is not in that folder. Raises `DataError`.
+    `images`, so are people whose image file is not in that folder, and with `part`, whose image is in the other one.
+    Raises `DataError`.
     """
     content = _content(annotations)
     known = _images(content, annotations)
-    selection = _Selector(known, images)
+    selection = _Selector(known, images, part)
     entries = _list(content, "annotations", annotations)
     seen: set[int] = set()
     for number, entry in enumerate(entries):
@@ -146,9 +173,10 @@ def sanitise(box: Box, area: float, height: int, width: int) -> Box | None:
 class _Selector:
     """Collects people by sort key and counts the others by reason."""
 
-    def __init__(self, known: Mapping[int, Image], folder: Path | None) -> None:
+    def __init__(self, known: Mapping[int, Image], folder: Path | None, part: Part | None = None) -> None:
         self._known = known
         self._folder = folder
+        self._part = None if part is None else part.of(known)
         self._present: dict[int, bool] = {}
         self._kept: list[tuple[tuple[int, int], Person]] = []
         self._dropped: Counter[str] = Counter()
@@ -158,6 +186,9 @@ class _Selector:
         image = self._known.get(image_id)
         if image is None:
             self.drop("unknown_image")
+            return None
+        if self._part is not None and image_id not in self._part:
+            self.drop("other_part")
             return None
         if image_id not in self._present:
             self._present[image_id] = self._folder is None or (self._folder / image.file_name).is_file()

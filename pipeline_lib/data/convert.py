@@ -10,12 +10,13 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline_lib.artifacts import read_json, sha256, write_json
 from pipeline_lib.config import ConversionSettings, KeypointSchema
-from pipeline_lib.data.coco import Selection, detections, ground_truth
+from pipeline_lib.data.coco import Part, Selection, detections, ground_truth
 from pipeline_lib.data.shards import DONE, PATTERN, plan, write_shard
 from pipeline_lib.errors import ConfigError, DataError
 
@@ -40,17 +41,18 @@ def convert(
     schema: KeypointSchema,
     settings: ConversionSettings,
     detected: Path | None = None,
+    part: Part | None = None,
 ) -> dict[str, Any]:
     """Write the shards of a split beside `manifest`, then the manifest; returns its content.
 
     `purpose`: people at their annotated boxes, with the training filter or without (`coco.ground_truth`), or at the
-    boxes of the file `detected`. What an earlier conversion left in the folder is removed. Raises `DataError`.
+    boxes of the file `detected`; of a `part` of the images, if one is given (not for detections). What an earlier conversion left in the folder is removed. Raises `DataError`.
     """
     if not images.is_dir():
         raise DataError(f"{images}: no such folder of images; correct the path in the data set's configuration")
     sources = {"annotations": annotations}
     if purpose != "detections":
-        selection = ground_truth(annotations, schema, training=purpose == "training", images=images)
+        selection = ground_truth(annotations, schema, training=purpose == "training", images=images, part=part)
     elif detected is None:
         raise ConfigError(
             f"{split}: boxes from detections need a detection file; name it in the data set's configuration"
@@ -75,6 +77,7 @@ def convert(
         "boxes": "detections" if purpose == "detections" else "ground_truth",
         "records": settings.records,
         "keypoints": schema.model_dump(mode="json"),
+        "part": None if part is None else asdict(part),
         "examples": len(selection.people),
         "unlabelled": sum(not person.labelled for person in selection.people),
         "shards": shards,

@@ -1,7 +1,7 @@
 """Weights of a child network from its trained parent (paper, section III and appendix A-C), in NumPy."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -12,12 +12,19 @@ from pipeline_lib.search.transfer import block_source, transfer
 
 
 def inherit(
-    parent: Architecture, parent_weights: Mapping[str, NDArray[Any]], child: Architecture, seed: int
+    parent: Architecture,
+    parent_weights: Mapping[str, NDArray[Any]],
+    child: Architecture,
+    seed: int,
+    *,
+    donor: Literal["module", "network"] = "module",
+    kernels: bool = True,
 ) -> tuple[Weights, dict[str, Any]]:
     """The child's weights, keyed `layer/variable`, and a report.
 
     Stem, head and final convolution inherit from the same layer, each block from the one that `block_source` names.
-    What is not inherited is as in `initial_weights(child, seed)`.
+    What is not inherited is as in `initial_weights(child, seed)`. `donor` is that of `block_source`; without `kernels`,
+    depthwise kernels of another size inherit nothing (both as in the published program).
 
     The report is `transfer`'s, with `blocks`: the donor of each of the child's blocks by name. A tensor whose donor has
     no such layer (the expansion of a block whose donor does not expand) is among its `initial` ones.
@@ -26,14 +33,17 @@ def inherit(
         ArtifactError: `parent_weights` are not those of `parent`.
     """
     check_weights(parent, parent_weights)
-    sources = block_source(parent.blocks(), child.blocks())
+    sources = block_source(parent.blocks(), child.blocks(), donor)
     specs = tensors(child)
     donors = {}
     for tensor in specs:
         name = tensor.name
         if tensor.block is not None:
             name = block_name(sources[tensor.block]) + name.removeprefix(block_name(tensor.block))
-        donors[tensor.name] = name if name in parent_weights else None
+        found = name in parent_weights
+        if found and tensor.kind == "depthwise" and not kernels:
+            found = parent_weights[name].shape[:2] == tensor.shape[:2]
+        donors[tensor.name] = name if found else None
     kinds = {tensor.name: tensor.kind for tensor in specs}
     weights, report = transfer(parent_weights, initial_weights(child, seed), kinds, donors)
     report["blocks"] = {block_name(block): block_name(donor) for block, donor in sources.items()}

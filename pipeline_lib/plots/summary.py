@@ -60,11 +60,12 @@ class Run:
 
     experiment: str
     pools: Mapping[int, Sequence[Individual]]
-    champion: population.Individual
+    champion: population.Individual | None
     metrics: Sequence[Metrics]
     baselines: Sequence[Metrics] = ()
     compared: Sequence[Comparison] = ()
     places: Mapping[str, str] | None = None
+    fitness: str = ""
 
 
 def read_metrics(paths: Iterable[str | PathLike[str]]) -> list[Metrics]:
@@ -93,10 +94,12 @@ def read_metrics(paths: Iterable[str | PathLike[str]]) -> list[Metrics]:
 
 def parts(run: Run) -> list[Part]:
     """The summary's parts in the order of the story."""
-    found = [Part("Search", _search(run))]
+    found = [Part("Search", _search(run))] if run.pools else []
     if run.compared:
         found.append(Part("Weight transfer (generation 1)", _comparison(run.compared)))
-    found += [Part("Champion", _champion(run)), Part("Final networks", _metrics(run))]
+    if run.champion is not None:
+        found.append(Part("Champion", _champion(run.champion)))
+    found.append(Part("Final networks", _metrics(run)))
     if run.places:
         found.append(Part("Files", [Table(("what", "where"), list(run.places.items()), left=2)]))
     return found
@@ -134,6 +137,7 @@ def _search(run: Run) -> list[str | Table]:
     return [
         f"{counted['generations']} generations after the ancestor, {counted['evaluations']} networks trained{failed}. "
         "J and loss: lower is better.",
+        *([run.fitness] if run.fitness else []),
         Table(header, rows),
     ]
 
@@ -147,8 +151,7 @@ def _comparison(rows: Sequence[Comparison]) -> list[str | Table]:
     ]
 
 
-def _champion(run: Run) -> list[str | Table]:
-    champion = run.champion
+def _champion(champion: population.Individual) -> list[str | Table]:
     rows = [
         (f"{module}", f"{blocks}", f"{kernel}", f"{channels * CHANNEL_UNIT}", f"{stride}")
         for module, (blocks, kernel, channels, stride) in enumerate(champion.genotype, start=1)
@@ -248,9 +251,15 @@ def as_json(run: Run) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "experiment": run.experiment,
-        "search": counts(run) | {"best": [{"pool": pool} | asdict(best[0]) for pool, best in run.pools.items()]},
+        "search": counts(run)
+        | {
+            "fitness": run.fitness,
+            "best": [{"pool": pool} | asdict(best[0]) for pool, best in run.pools.items()],
+        }
+        if run.pools
+        else None,
         "comparison": [asdict(row) for row in run.compared],
-        "champion": run.champion.model_dump(mode="json"),
+        "champion": None if run.champion is None else run.champion.model_dump(mode="json"),
         "models": [asdict(row) for row in run.metrics],
         "baselines": [asdict(row) for row in run.baselines],
         "places": dict(run.places or {}),

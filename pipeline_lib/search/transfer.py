@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +47,19 @@ def _overlap(parent: int, child: int, centred: bool) -> tuple[slice, slice]:
     return slice(starts[0], starts[0] + common), slice(starts[1], starts[1] + common)
 
 
-def block_source(parent_blocks: Sequence[int], child_blocks: Sequence[int]) -> dict[Block, Block]:
+def block_source(
+    parent_blocks: Sequence[int], child_blocks: Sequence[int], donor: Literal["module", "network"] = "module"
+) -> dict[Block, Block]:
     """0-based (module, block) of the parent's block that each of the child's inherits from, given blocks per module.
 
-    The block of the same place, or the last one of that module where the parent has fewer.
+    The block of the same place, or where the parent has fewer the last one of that module; of the network with
+    `donor="network"` (as in the published program).
     """
+    last_module = len(parent_blocks) - 1
     return {
-        (module, block): (module, min(block, parents - 1))
+        (module, block): (module, block)
+        if block < parents
+        else ((module, parents - 1) if donor == "module" else (last_module, parent_blocks[last_module] - 1))
         for module, (parents, children) in enumerate(zip(parent_blocks, child_blocks, strict=True))
         for block in range(children)
     }

@@ -17,7 +17,7 @@ BASE = ("artifacts", "config", "errors", "cli")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [BASE, ("search",), ("data", "nets", "devices"), ("plots", "export", "evaluate", "train")]
 # Beside the layers: the Snakefile's questions, the page of keys.
-OUTSIDE = {"plan": {*BASE, "search"}, "manual": {*BASE}}
+OUTSIDE = {"plan": {*BASE, "search", "nets"}, "manual": {*BASE}}
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]

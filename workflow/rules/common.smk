@@ -34,7 +34,7 @@ wildcard_constraints:
     gen=plan.GENERATION,
     member=r"child_\d+|scratch_\d+|control",
     model="|".join(map(re.escape, cfg.final.models)),
-    split="|".join(plan.SPLITS),
+    split="|".join(map(re.escape, plan.splits(cfg))),
     boxes="|".join(plan.BOXES),
 
 
@@ -64,6 +64,8 @@ def get_splits():
 
 def get_generations():
     # Ascending, so that the chain of generations is resolved step by step and not in one deep recursion.
+    if not cfg.search.enabled:
+        return []
     return [
         f"<search>/gen_{plan.number(g)}/population.csv"
         for g in range(cfg.search.generations + 1)
@@ -83,17 +85,35 @@ def get_previous(name):
 
 def get_previous_parents(wildcards):
     """The weights of the survivors of the generation before, in the order of their ranks."""
-    before = int(wildcards.gen) - 1
-    ranks = range(cfg.search.parents_of(before)) if before >= 0 else ()
+    return get_survivor_weights(int(wildcards.gen) - 1)
+
+
+def get_pool(name):
+    """The survivors whose children compete with them: of the generation before, and the ancestor where it is kept.
+
+    `name` gives a generation's files from (its number, rank); the ancestor's own generation has nobody before it.
+    """
+
+    def get(wildcards):
+        before = int(wildcards.gen) - 1
+        kept = [0] if cfg.search.keep_ancestor and before > 0 else []
+        generations = [before, *kept] if before >= 0 else []
+        return [path for g in generations for path in name(g)]
+
+    return get
+
+
+def get_survivors(generation):
+    return [f"<search>/gen_{plan.number(generation)}/parents.json"]
+
+
+def get_survivor_weights(generation):
+    """In the order of their ranks."""
+    ranks = range(cfg.search.parents_of(generation))
     return [
-        f"<search>/gen_{plan.number(before)}/parents/{rank}.safetensors"
+        f"<search>/gen_{plan.number(generation)}/parents/{rank}.safetensors"
         for rank in ranks
     ]
-
-
-def get_previous_population(wildcards):
-    """What `select` needs of the generation before; the ancestor's has none."""
-    return get_previous("parents.json")(wildcards) if int(wildcards.gen) else []
 
 
 def get_children(name):
@@ -115,6 +135,17 @@ def get_initial(wildcards):
     if wildcards.member == "control":
         return "<search>/gen_000/parents/0.safetensors"
     return f"<search>/gen_{wildcards.gen}/{wildcards.member}/initial.safetensors"
+
+
+def get_search_records(index):
+    """The manifest that a search trains on (0), or measures its loss on (1)."""
+    return f"<data>/{plan.search_splits(cfg)[index]}/manifest.json"
+
+
+def get_champion(wildcards):
+    """What a final network is scaled from; nothing where it is a published one."""
+    scaled = cfg.final.models[wildcards.model].network is None
+    return "<results>/champion.safetensors" if scaled else []
 
 
 def get_train_settings(wildcards):

@@ -49,7 +49,8 @@ rule convert:
         "../../envs/evopose.yaml"
     params:
         images=lambda wildcards: plan.split_of(cfg, wildcards.split).images,
-        purpose=lambda wildcards: plan.PURPOSE[wildcards.split],
+        purpose=lambda wildcards: plan.purpose(wildcards.split),
+        part=lambda wildcards: plan.part(cfg, wildcards.split),
         settings=plan.settings(cfg.conversion),
         keypoints=plan.settings(cfg.dataset.keypoints),
     message:
@@ -60,6 +61,7 @@ rule convert:
         " --detections {input.detections:q}"
         " --images {params.images:q}"
         " --purpose {params.purpose}"
+        " {params.part}"
         " --settings {params.settings:q}"
         " --keypoints {params.keypoints:q}"
         " --output {output.manifest:q}"

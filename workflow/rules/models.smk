@@ -1,9 +1,9 @@
-"""The champion -> compound scaling -> final training (paper, section IV-E)."""
+"""Final networks: the champion -> compound scaling (paper, section IV-E), or published ones -> final training."""
 
 
 rule scale:
     input:
-        champion="<results>/champion.safetensors",
+        champion=get_champion,
     output:
         model="<results>/models/{model}/model.json",
         weights="<results>/models/{model}/initial.safetensors",
@@ -17,14 +17,16 @@ rule scale:
     params:
         settings=lambda wildcards: plan.settings(cfg.final.models[wildcards.model]),
         seed=cfg.seed,
+        keypoints=len(cfg.dataset.keypoints.names),
     message:
-        "Scaling the champion to {wildcards.model}"
+        "{wildcards.model}: initial weights"
     shell:
         "exec python scripts/scale.py"
         " --champion {input.champion:q}"
         " --name {wildcards.model}"
         " --settings {params.settings:q}"
         " --seed {params.seed}"
+        " --keypoints {params.keypoints}"
         " --model {output.model:q}"
         " --weights {output.weights:q}"
         " 2> {log:q}"
@@ -49,7 +51,7 @@ rule train_model:
         accelerator=ACCELERATOR,
         device=DEVICE,
     params:
-        settings=plan.settings(cfg.final.train),
+        settings=lambda wildcards: plan.settings(plan.final_train(cfg, wildcards.model)),
         seed=cfg.seed,
     message:
         "Final training of {wildcards.model}"

@@ -221,7 +221,7 @@ rule figure_metrics:
 rule summary:
     input:
         populations=get_generations(),
-        champion="<results>/champion.json",
+        champion="<results>/champion.json" if cfg.search.enabled else [],
         metrics=get_metrics,
         baseline="<results>/mean_pose/metrics_ground_truth.json",
         comparison="<search>/gen_001/comparison.csv" if plan.compares(cfg) else [],
@@ -241,6 +241,7 @@ rule summary:
         "../../envs/evopose.yaml"
     params:
         experiment=cfg.experiment,
+        fitness=plan.fitness_note(cfg),
     message:
         "Summing up"
     shell:
@@ -248,6 +249,7 @@ rule summary:
         " --experiment {params.experiment:q}"
         " --populations {input.populations:q}"
         " --champion {input.champion:q}"
+        " --fitness {params.fitness:q}"
         " --metrics {input.metrics:q}"
         " --baselines {input.baseline:q}"
         " --comparison {input.comparison:q}"

@@ -115,6 +115,9 @@ if cfg.search.transfer:
         localrule: True
         conda:
             "../../envs/evopose.yaml"
+        params:
+            donor=cfg.search.donor,
+            kernels="" if cfg.search.transfer_kernels else "--new-kernels",
         message:
             "Generation {wildcards.gen}: {wildcards.member} inherits weights"
         shell:
@@ -122,6 +125,8 @@ if cfg.search.transfer:
             " --children {input.children:q}"
             " --member {wildcards.member}"
             " --parents {input.parents:q}"
+            " --donor {params.donor}"
+            " {params.kernels}"
             " --weights {output.weights:q}"
             " --report {output.report:q}"
             " 2> {log:q}"
@@ -130,8 +135,8 @@ if cfg.search.transfer:
 rule train_child:
     input:
         initial=get_initial,
-        train="<data>/train/manifest.json",
-        val="<data>/val/manifest.json",
+        train=get_search_records(0),
+        val=get_search_records(1),
     output:
         weights="<search>/gen_{gen}/{member}/weights.safetensors",
         history="<search>/gen_{gen}/{member}/history.csv",
@@ -192,8 +197,8 @@ rule select:
         children="<search>/gen_{gen}/children.json",
         scores=get_children("score.json"),
         weights=get_children("weights.safetensors"),
-        before=get_previous_population,
-        parents=get_previous_parents,
+        before=get_pool(get_survivors),
+        parents=get_pool(get_survivor_weights),
     output:
         population="<search>/gen_{gen}/population.csv",
         parents="<search>/gen_{gen}/parents.json",

@@ -1,5 +1,6 @@
 """What the Snakefile asks the library: the configuration, the splits, the numbers in paths, the shell around a program."""
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -166,6 +167,21 @@ def final_train(loaded: Config, model: str) -> TrainSettings:
     if loaded.preset == "released" and network.startswith("hrnet"):
         return loaded.final.train.model_copy(update={"l2": 0.0})
     return loaded.final.train
+
+
+def facts(loaded: Config) -> str:
+    """What a result has to be read with, as JSON: data set, preset, seed, and of each final network its training."""
+    models = {
+        name: {
+            "network": model.network,
+            "height": model.height,
+            "width": model.width,
+            "train": final_train(loaded, name).model_dump(mode="json"),
+        }
+        for name, model in loaded.final.models.items()
+    }
+    shared = {"dataset": loaded.dataset.name, "preset": loaded.preset, "seed": loaded.seed}
+    return json.dumps({**shared, "models": models})
 
 
 def fitness_note(loaded: Config) -> str:

@@ -1,6 +1,7 @@
 """Print the summary of a run: search, weight transfer, champion, metrics of the final networks, and where files lie."""
 
 import argparse
+import json
 from pathlib import Path
 
 from pipeline_lib import cli
@@ -16,6 +17,7 @@ def main(arguments: argparse.Namespace) -> None:
         pools=tables.read_populations(arguments.populations),
         champion=read(Individual, arguments.champion) if arguments.champion else None,
         fitness=arguments.fitness,
+        settings=json.loads(arguments.settings),
         metrics=summary.read_metrics(arguments.metrics),
         baselines=summary.read_metrics(arguments.baselines),
         compared=tables.read_comparison(arguments.comparison) if arguments.comparison else (),
@@ -44,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--populations", nargs="*", default=[], help="population.csv of every generation of a search")
     options.add_argument("--champion", nargs="?", help="champion.json of the search")
     options.add_argument("--fitness", default="", help="what its fitness was measured on, for the part on the search")
+    options.add_argument("--settings", default="{}", help="JSON of what the results have to be read with")
     options.add_argument("--metrics", nargs="+", required=True, help="<network>/metrics_<boxes>.json of final networks")
     options.add_argument("--baselines", nargs="*", default=[], help="the same of the mean pose")
     options.add_argument("--comparison", nargs="?", help="comparison.csv, if generation 1 was compared")

@@ -3,7 +3,7 @@
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ class Run:
     compared: Sequence[Comparison] = ()
     places: Mapping[str, str] | None = None
     fitness: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_metrics(paths: Iterable[str | PathLike[str]]) -> list[Metrics]:
@@ -251,6 +252,7 @@ def as_json(run: Run) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "experiment": run.experiment,
+        "settings": dict(run.settings),
         "search": counts(run)
         | {
             "fitness": run.fitness,

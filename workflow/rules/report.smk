@@ -242,6 +242,7 @@ rule summary:
     params:
         experiment=cfg.experiment,
         fitness=plan.fitness_note(cfg),
+        settings=plan.facts(cfg),
     message:
         "Summing up"
     shell:
@@ -250,6 +251,7 @@ rule summary:
         " --populations {input.populations:q}"
         " --champion {input.champion:q}"
         " --fitness {params.fitness:q}"
+        " --settings {params.settings:q}"
         " --metrics {input.metrics:q}"
         " --baselines {input.baseline:q}"
         " --comparison {input.comparison:q}"

@@ -85,6 +85,15 @@ def test_fitness_figure_shows_best_and_all_children(tmp_path):
     assert any(text.startswith("generation") for text in texts(root))
 
 
+def test_children_lie_around_their_generation():
+    axes = fitness.draw(POOLS).axes[0]
+    (children,) = (found for found in axes.collections if found.get_gid() == "children")
+    apart = fitness.SPREAD
+    assert sorted(children.get_offsets()[:, 0]) == pytest.approx([0, 1 - apart, 1 + apart, 2 - apart, 2 + apart])
+    assert 0 < apart < 0.5, "nobody lies in another generation"
+    assert axes.get_xlim() == (-0.5, 2.5)
+
+
 def test_a_failed_training_counts_once(tmp_path):
     failed = individual(0, 0, None, 200_000, None, status="failed")
     pools = {0: [failed], 1: [individual(1, 0, 5.0, 200_000, 6.0), failed]}
@@ -138,6 +147,7 @@ def test_curves_tell_training_from_validation():
     shown = {line.get_linestyle(): line.get_xydata().tolist() for line in losses.lines}
     assert shown == {"--": [[1, 5], [2, 3]], "-": [[0, 9], [1, 6], [2, 4]]}  # as the legend says
     assert [line.get_xydata().tolist() for line in rates.lines] == [[[1, 0.1], [2, 0.2]]]
+    assert rates.get_ylim()[0] == 0 and losses.get_yscale() == "log"
 
 
 def test_curves_have_a_colour_for_each_of_many():

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,21 @@ def test_a_loss_that_is_not_a_number_ends_the_training(
     assert "lower train.base_rate" in caplog.text
     with pytest.raises(EvoPoseError, match=r"generation 1, child 3: the loss is .* in epoch 1; lower train\.base_rate"):
         fit(manifest, tmp_path, keep="last", **ruin)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_neither_nan_nor_infinity_is_a_loss(tmp_path: Path, loss: float) -> None:
+    model = narrow()
+    outer = keras.Model(model.input, model(model.input))
+    outer.compile(keras.optimizers.SGD(0.1))
+    for best in (True, False):
+        written = trainer.History(tmp_path / "history.csv", "CPU", 1)
+        callback = trainer._Epochs(model, written, progress.Progress("", 4, 1, 1), lambda step: 0.1, best=best)
+        callback.set_model(outer)
+        outer.stop_training = False
+        with nullcontext() if best else pytest.raises(EvoPoseError, match=f"the loss is {loss} in epoch 2"):
+            callback.on_epoch_end(1, {"loss": loss, "data_loss": loss, "val_loss": 3.0})
+        assert outer.stop_training == best
 
 
 def test_several_steps_in_one_call_change_nothing(manifest: records.Manifest, tmp_path: Path) -> None:

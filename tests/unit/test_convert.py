@@ -202,6 +202,27 @@ def test_unusable_images_are_named_and_leave_no_manifest(
     assert set(contents(tmp_path / "records")) <= whole, "nothing is left of the shard with that image"
 
 
+@pytest.mark.parametrize(
+    ("purpose", "examples", "dropped"),
+    [
+        ("training", 4, {"crowd": 1, "missing_image_file": 4}),
+        ("ground_truth", 5, {"missing_image_file": 4}),
+        ("detections", 1, {"missing_image_file": 1, "other_category": 1}),
+    ],
+)
+def test_people_whose_image_is_not_there_are_dropped(
+    source: Path, tmp_path: Path, purpose: conversion.Purpose, examples: int, dropped: dict[str, int]
+) -> None:
+    for name in ("annotations.json", "c.jpg"):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/b.png").write_bytes((source / "sub/b.png").read_bytes())
+    found = [{"image_id": i, "category_id": c, "bbox": [1, 1, 9, 9], "score": 1} for i, c in ((7, 1), (8, 1), (8, 3))]
+    (tmp_path / "detections.json").write_text(json.dumps(found))
+    manifest = run(tmp_path, tmp_path / "records", purpose)
+    assert (manifest["examples"], manifest["dropped"]) == (examples, dropped)
+
+
 def test_wrong_requests_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="NoSuchRunner is not a Beam runner"):
         run(source, tmp_path, runner="NoSuchRunner")

@@ -321,7 +321,7 @@ def test_settings_reach_the_network(
 ) -> None:
     files.save(tmp_path / "initial.safetensors", TINY, initial_weights(TINY, 1))
     settings = TrainSettings(
-        batch_norm_momentum=0.7, stochastic_depth=0.3, l2=0.02, l2_depthwise=False, precision="bfloat16"
+        batch_norm_momentum=0.7, stochastic_depth=0.3, l2=0.02, l2_depthwise=False, precision="bfloat16", devices=2
     )
     seen: dict[str, Any] = {}
 
@@ -335,6 +335,8 @@ def test_settings_reach_the_network(
     monkeypatch.setattr(trainer, "build_architecture", build)
     monkeypatch.setattr(trainer, "fit", fit)
     monkeypatch.setattr(trainer.devices, "configure", lambda *numerics: seen.update(numerics=numerics))
+    strategy = tf.distribute.get_strategy()
+    monkeypatch.setattr(trainer.devices, "strategy", lambda *asked: seen.update(asked=asked) or strategy)
     with pytest.raises(Reached):
         trainer.train(
             initial=tmp_path / "initial.safetensors",
@@ -356,6 +358,7 @@ def test_settings_reach_the_network(
         "seed": 2**40 + 5,
         "policy": "mixed_bfloat16",
         "numerics": (1, True),
+        "asked": ("cpu", 2),
         "training": PERSONS,
         "validation": 6,
         "rest": (settings, 2**40 + 5, tmp_path / "history.csv"),

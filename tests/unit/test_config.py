@@ -101,8 +101,8 @@ def test_all_problems_are_named_at_once():
 
 def test_a_missing_key_is_named():
     raw = changed()
-    del raw["search"]["parents"]
-    assert "search.parents: Field required" in message(raw)
+    del raw["final"]["models"]
+    assert "final.models: Field required" in message(raw)
 
 
 def test_sides_have_to_be_divisible():
@@ -151,6 +151,63 @@ def test_settings_that_contradict_each_other_are_refused(change, expected):
     said = message(changed(**change))
     assert expected in said
     assert "given" not in said  # of a whole section
+
+
+def test_the_published_program_differs_where_it_is_said():
+    plain = config.load(changed())
+    released = config.load(changed(preset="released"))
+    for train in (released.search.train, released.final.train):
+        assert train.augmentation == plain.search.train.augmentation.model_copy(update={"half_body_probability": 0.5})
+        assert not train.l2_depthwise and train.l2 == 1e-5
+    assert (released.search.keep_ancestor, released.search.donor, released.search.transfer_kernels) == (
+        True,
+        "network",
+        False,
+    )
+    assert (plain.search.keep_ancestor, plain.search.donor, plain.search.transfer_kernels) == (False, "module", True)
+    assert (released.evaluation.flip_test, plain.evaluation.flip_test) == ("released", "aligned")
+    same = released.model_dump()
+    for section in ("search", "final"):
+        same[section]["train"] = plain.model_dump()[section]["train"]
+    same["search"] |= {"keep_ancestor": False, "donor": "module", "transfer_kernels": True}
+    same["evaluation"]["flip_test"], same["preset"] = "aligned", "paper"
+    assert same == plain.model_dump()
+
+
+def test_what_is_written_wins_over_the_published_program():
+    found = config.load(
+        changed(
+            preset="released",
+            train={"l2_depthwise": True},
+            final__train={"augmentation": {"scale_std": 0.2, "half_body_probability": 0.1}},
+            search__donor="module",
+            evaluation={"flip_test": "off"},
+        )
+    )
+    assert found.search.train.l2_depthwise and found.final.train.l2_depthwise
+    assert found.final.train.augmentation == config.Augmentation(scale_std=0.2, half_body_probability=0.1)
+    assert (found.search.donor, found.search.keep_ancestor, found.evaluation.flip_test) == ("module", True, "off")
+
+
+def test_one_size_for_all_final_networks():
+    models = {"a": {"height": 256, "width": 192}, "b": {"network": "cpn", "height": 384, "width": 288}}
+    found = config.load(changed(final__models=models, final__input={"height": 64, "width": 96}))
+    assert {(model.height, model.width) for model in found.final.models.values()} == {(64, 96)}
+    assert found.final.models["b"].network == "cpn"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"search__enabled": False}, "final.models.s: without a search"),
+        ({"final__models": {"m": {"network": "cpn", "initial": "champion"}}}, "cpn has no part in the champion"),
+        ({"final__models": {"m": {"network": "cpn", "coefficients": [1, 1]}}}, "cpn has its own"),
+        ({"search__holdout": 1}, "search.holdout"),
+        ({"train": {"batch": 12, "devices": 2, "accumulation": 4}}, "share of 6 cannot be split into 4 parts"),
+    ],
+)
+def test_networks_and_parts_that_cannot_be(change, expected):
+    assert expected in message(changed(**change))
 
 
 def test_the_largest_heads():
@@ -294,8 +351,9 @@ def test_manual_says_type_and_default():
     assert "| `batch` | integer > 0 | `512` | Persons in a step, over all devices. |" in table
     assert '| `keep` | `best` or `last` | `"best"` | Which epoch\'s weights are kept. |' in table
     assert any(row.startswith("| `stochastic_depth` | number ≥ 0 and ≤ 1 or null | `null` |") for row in table)
+    assert any(row.startswith("| `generations` | integer ≥ 0 | `15` |") for row in manual.table("search").splitlines())
     assert any(
-        row.startswith("| `generations` | integer ≥ 0 | **required** |") for row in manual.table("search").splitlines()
+        row.startswith("| `models` | map to section | **required** |") for row in manual.table("final").splitlines()
     )
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -185,6 +186,66 @@ def test_figures(generations, shown):
         f"training_gen_{generation:03d}.svg" for generation in shown
     ]
     assert ("comparison.svg" in names) == (generations > 0)
-    assert names[:4] == ["fitness.svg", "pareto.svg", "architecture.svg", "metrics.svg"]
+    assert names[:4] == ["metrics.svg", "fitness.svg", "pareto.svg", "architecture.svg"]
     assert names[-2:] == ["training_evopose_m.svg", "overlays_evopose_m.png"]
     assert len(names) == len(set(names))
+
+
+HRNET = {"network": "hrnet_w32", "height": 64, "width": 96}
+
+
+def test_without_a_search_only_final_networks_are_made():
+    found = plan.load(raw(search={"enabled": False}, final={"models": {"big": HRNET}}), ROOT)
+    assert plan.figures(found) == ["metrics.svg", "training_big.svg", "overlays_big.png"]
+    assert plan.splits(found) == ["train", "val", "val_detections"]
+    assert plan.search_splits(found) == () and not plan.compares(found) and plan.fitness_note(found) == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"network": "hrnet_w3"}, "final.models.big: unknown network 'hrnet_w3'; known are evopose2d_xs"),
+        (HRNET | {"width": 90}, "final.models.big: input 64x90 is not divisible by the overall stride 32 of hrnet_w32"),
+        ({"network": "evopose2d_s", "height": 72, "width": 48}, "final.models.big: input 72x48 is not divisible"),
+    ],
+)
+def test_published_networks_are_checked(model, expected):
+    with pytest.raises(ConfigError, match=expected):
+        plan.load(raw(search={"enabled": False}, final={"models": {"big": model}}), ROOT)
+
+
+def test_a_search_with_a_hold_out_has_records_of_its_own():
+    found = search(fitness_split="holdout", holdout=0.25)
+    assert plan.search_splits(found) == ("search_0.25", "holdout_0.25")
+    assert plan.splits(found) == ["train", "val", "val_detections", "search_0.25", "holdout_0.25"]
+    assert [plan.purpose(split) for split in plan.splits(found)] == [
+        *("training", "ground_truth", "detections"),
+        *("training", "ground_truth"),
+    ]
+    assert [plan.part(found, split) for split in plan.splits(found)] == [
+        *("", "", ""),
+        *("--without-holdout 0.25", "--holdout 0.25"),
+    ]
+    for split in ("train", "search_0.25", "holdout_0.25"):
+        assert plan.split_of(found, split) == found.dataset.train
+    for split in ("val", "val_detections"):
+        assert plan.split_of(found, split) == found.dataset.val
+    assert "hold-out of 25 % of the training images" in plan.fitness_note(found)
+    assert plan.search_splits(search()) == ("train", "val") and "as in the paper" in plan.fitness_note(search())
+
+
+def test_the_published_program_trains_hrnet_without_l2():
+    models = {"hrnet": HRNET, "simple": {**HRNET, "network": "simple_baseline_r50"}, "champion": {}}
+    for preset, expected in (("released", 0.0), ("paper", 1e-5)):
+        found = config.load(raw(preset=preset, final={"models": models}))
+        assert plan.final_train(found, "hrnet").l2 == expected
+        assert plan.final_train(found, "simple").l2 == plan.final_train(found, "champion").l2 == 1e-5
+
+
+def test_facts_name_what_a_result_depends_on():
+    found = config.load(raw(final={"models": {"big": HRNET}, "train": {"epochs": 7}}, seed=5, preset="released"))
+    facts = json.loads(plan.facts(found))
+    assert (facts["dataset"], facts["preset"], facts["seed"]) == (found.dataset.name, "released", 5)
+    big = facts["models"]["big"]
+    assert (big["network"], big["height"], big["width"]) == ("hrnet_w32", 64, 96)
+    assert (big["train"]["epochs"], big["train"]["l2"]) == (7, 0.0)

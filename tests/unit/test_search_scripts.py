@@ -416,6 +416,7 @@ def test_scale(run, tmp_path, initial):
     assert found.model == {
         "schema_version": 1,
         "name": "large",
+        "network": None,
         "genotype": [list(row) for row in found.champion.genotype],
         "height": 64,
         "width": 40,

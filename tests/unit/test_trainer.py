@@ -328,7 +328,7 @@ def test_settings_reach_the_network(
     def build(architecture: Architecture, **options: Any) -> None:
         seen.update(options, architecture=architecture, policy=keras.config.dtype_policy().name)
 
-    def fit(network: None, training: records.Manifest, validation: records.Manifest, *rest: Any) -> None:
+    def fit(network: None, training: records.Manifest, validation: records.Manifest, *rest: Any, **named: Any) -> None:
         seen.update(training=training.examples, validation=validation.examples, rest=rest[:3])
         raise Reached
 
@@ -350,6 +350,7 @@ def test_settings_reach_the_network(
         )
     assert seen.pop("weights").keys() == initial_weights(TINY, 1).keys()
     assert seen == {
+        "supervised": False,
         "architecture": TINY,
         "batch_norm_momentum": 0.7,
         "stochastic_depth": 0.3,

@@ -24,6 +24,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "dataset": config.DatasetConfig,
     "dataset.train": config.Split,
     "dataset.synthetic": config.SyntheticConfig,
+    "dataset.download": config.DownloadConfig,
+    "dataset.download.archives": config.Archive,
     "dataset.keypoints": config.KeypointSchema,
     "conversion": config.ConversionSettings,
     "input": config.InputSize,

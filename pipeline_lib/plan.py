@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,15 @@ GENERATION = r"\d\d\d+"
 LATER_GENERATION = r"(?!0+/)\d\d\d+"
 
 
-def load(raw: Mapping[str, Any], root: Path) -> Config:
+# The target rules that get the data set, without and with its optional archives.
+GETTING = ("coco", "coco_test")
+
+
+def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Config:
     """The configuration of a Snakemake run, validated as far as it can be before any job.
 
-    Raises `ConfigError` for a wrong key or value, a genotype outside of its space, or data that is not there.
+    `words` are those of the command line. Raises `ConfigError` for a wrong key or value, a genotype outside of its space, or
+    data that is not there, unless the command line asks to get it.
     """
     values = {key: value for key, value in raw.items() if key != "pathvars"}  # Snakemake's own
     loaded = config.load(values, root)
@@ -49,11 +54,17 @@ def load(raw: Mapping[str, Any], root: Path) -> Config:
                 registry.architecture(model.network, model.height, model.width, len(loaded.dataset.keypoints.names))
             except ConfigError as error:
                 raise ConfigError(f"final.models.{name}: {error}") from None
-    if loaded.dataset.synthetic is None:
-        _require_data(loaded)
-    else:
+    if loaded.dataset.synthetic is not None:
         synthetic_folder(loaded)
+    elif not _gets_data(loaded, words):
+        _require_data(loaded)
     return loaded
+
+
+def _gets_data(loaded: Config, words: Collection[str]) -> bool:
+    """Whether a command line asks for the data set itself: for a target rule that gets it, or for a record of that."""
+    records = f"results/data/{loaded.dataset.name}/files/"
+    return loaded.dataset.download is not None and any(word in GETTING or word.startswith(records) for word in words)
 
 
 def synthetic_folder(loaded: Config) -> str:
@@ -80,10 +91,21 @@ def _require_data(loaded: Config) -> None:
         if path is not None
     }
     if missing := [f"{key}: {path}" for key, path in paths.items() if not Path(path).exists()]:
+        what_to_do = "put the data there or name its place in the data set's file (config/datasets/)"
+        if loaded.dataset.download is not None:
+            what_to_do = (
+                "`make coco` gets the data, and says where detections come from; without them, leave `detections` out of the "
+                "data set's file (config/datasets/)"
+            )
         raise ConfigError(
-            f"data set '{loaded.dataset.name}': no such file or folder: {', '.join(missing)}; "
-            "put the data there or name its place in the data set's file (config/datasets/)"
+            f"data set '{loaded.dataset.name}': no such file or folder: {', '.join(missing)}; {what_to_do}"
         )
+
+
+def archives(loaded: Config, optional: bool) -> list[str]:
+    """The names of the archives that the data set is got from, with or without the optional ones."""
+    download = loaded.dataset.download
+    return [] if download is None else [name for name, one in download.archives.items() if optional or not one.optional]
 
 
 def splits(loaded: Config) -> list[str]:

@@ -156,6 +156,11 @@ def detections(detected: Path, annotations: Path, schema: KeypointSchema, *, ima
     return selection.result()
 
 
+def images(annotations: Path) -> tuple[Image, ...]:
+    """The images that a COCO file lists, in its order; raises `DataError`."""
+    return tuple(_images(_content(annotations), annotations).values())
+
+
 def sanitise(box: Box, area: float, height: int, width: int) -> Box | None:
     """The part of `box` (x, y, w, h) within an image, from pixel centre to pixel centre; None when nothing is left.
 

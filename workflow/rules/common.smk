@@ -13,7 +13,8 @@ from pipeline_lib.errors import EvoPoseError
 from snakemake.exceptions import WorkflowError
 
 try:
-    cfg = plan.load(config, ROOT)
+    # Snakemake keeps its targets to itself until the Snakefile is read.
+    cfg = plan.load(config, ROOT, sys.argv[1:])
 except EvoPoseError as error:
     raise WorkflowError(f"Configuration: {error}") from None
 
@@ -150,6 +151,12 @@ def get_champion(wildcards):
 
 def get_train_settings(wildcards):
     return plan.settings(cfg.search.train_of(int(wildcards.gen)))
+
+
+def get_archives(optional):
+    """The records of the data set's archives, with or without the optional ones."""
+    names = plan.archives(cfg, optional)
+    return expand("<dataset>/files/archives/{archive}.json", archive=names)
 
 
 def get_annotations(wildcards):

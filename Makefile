@@ -65,7 +65,7 @@ report: install ## make the demo's HTML report, results/demo/report.html
 	$(SNAKEMAKE) --report $(RESULTS)/report.html $(ARGS)
 
 # Everything is looked at again: what is complete is only counted, what is missing is fetched.
-coco: install ## get COCO 2017 into data/coco (28 GB; 42 GB free); what lies there is used
+coco: install ## get COCO 2017 into data/coco (20 GB; 42 GB free); what lies there is used
 	$(SNAKEMAKE) coco --forceall $(ARGS) --config experiment=coco2017 dataset=config/datasets/coco2017.yaml
 
 test: install ## pass the tests

@@ -172,7 +172,7 @@ def settings(files: dict[str, bytes], url: str, folder: str = "data/coco") -> di
         "base_url": url,
         "folder": folder,
         "archives": listed,
-        "persons": PERSONS,
+        "persons": dict(PERSONS),
         "images": {"test": IMAGES},
         "detections": "ask for them",
     }

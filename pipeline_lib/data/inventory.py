@@ -53,8 +53,8 @@ def inventory(dataset: DatasetConfig) -> dict[str, Any]:
 def _compare(annotations: Path, what: str, found: int, expected: int | None) -> None:
     if expected is not None and found != expected:
         raise DataError(
-            f"{annotations}: {found:,} {what} are left by the filter of this split, {expected:,} are expected; this is another "
-            "or a changed file: move it away and get it again (make coco), or correct the number in the data set's configuration"
+            f"{annotations}: {found:,} {what} are in this split, {expected:,} are expected; this is another or a "
+            "changed file: move it away and get it again (make coco), or correct the number in the data set's configuration"
         )
 
 

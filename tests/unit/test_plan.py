@@ -11,6 +11,7 @@ import yaml
 from pipeline_lib import config, plan
 from pipeline_lib.config import ModelConfig, SearchSpace
 from pipeline_lib.errors import ConfigError
+from tests import loopback
 
 ROOT = Path(__file__).parents[2]
 RAW = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -87,6 +88,34 @@ def test_every_missing_path_is_named(tmp_path):
     (tmp_path / "images/val").rmdir()
     with pytest.raises(ConfigError, match=r"dataset\.train\.images: .*, dataset\.val\.images: "):
         plan.load(raw(dataset), ROOT)
+
+
+WITH_DOWNLOAD = loopback.dataset(loopback.archives(), "http://host")
+
+
+@pytest.mark.parametrize("word", ["coco", "coco_test", "results/data/coco/files/archives/val2017.json"])
+def test_data_may_be_missing_when_it_is_asked_for(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    loaded = plan.load(raw(WITH_DOWNLOAD), ROOT, ["--cores", "2", word, "-n"])
+    archives = ["annotations_trainval2017", "image_info_test2017", "val2017", "train2017"]
+    assert plan.archives(loaded, optional=False) == archives
+    assert plan.archives(loaded, optional=True) == [*archives, "test2017"]
+
+
+@pytest.mark.parametrize("word", ["all", "experiment=coco", "results/data/coco/images/train/manifest.json"])
+def test_missing_data_that_can_be_got(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"no such file.*; `make coco` gets the data.*leave `detections` out"):
+        plan.load(raw(WITH_DOWNLOAD), ROOT, [word])
+    # Where nothing says how to get it, asking for it is no excuse.
+    with pytest.raises(ConfigError, match="put the data there"):
+        plan.load(raw({**WITH_DOWNLOAD, "download": None}), ROOT, ["coco"])
+
+
+def test_images_of_the_test_split_may_be_missing(tmp_path):
+    dataset = real(tmp_path) | {"test": {"images": "nowhere", "annotations": "nowhere.json"}}
+    loaded = plan.load(raw(dataset), ROOT)
+    assert list(loaded.dataset.splits()) == ["train", "val", "test"] and plan.archives(loaded, optional=True) == []
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ OUTSIDE = {"plan": {*BASE, "search", "nets"}, "manual": {*BASE}}
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]
+WITHOUT_BACKEND += ["download", "count_persons"]
 
 
 def imports(path):

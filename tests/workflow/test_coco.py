@@ -72,7 +72,7 @@ def test_everything_is_got_and_counted_and_only_what_is_missing_the_next_time(
     failed = place.snakemake("coco", "--forceall")
     assert {path for _, path, _ in server.asked} == {"/zips/val2017.zip"}
     assert failed.returncode != 0
-    assert "3 persons are left by the filter of this split, 149,813 are expected" in failed.stderr
+    assert "3 persons are in this split, 149,813 are expected" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert not (place.folder / RECORDS / "persons.json").exists()
     assert [len(list((folder / f"{split}2017").iterdir())) for split in ("train", "val")] == [loopback.IMAGES] * 2

@@ -66,7 +66,7 @@ report: install ## make the demo's HTML report, results/demo/report.html
 
 # Everything is looked at again: what is complete is only counted, what is missing is fetched.
 coco: install ## get COCO 2017 into data/coco (20 GB; 42 GB free); what lies there is used
-	$(SNAKEMAKE) coco --forceall $(ARGS) --config experiment=coco2017 dataset=config/datasets/coco2017.yaml
+	$(SNAKEMAKE) coco $(ARGS) --forceall --config experiment=coco2017 dataset=config/datasets/coco2017.yaml
 
 test: install ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)

@@ -23,10 +23,10 @@ class Server(ThreadingHTTPServer):
         asked: (method, path, first byte) of every request.
         ranges: whether it can send a part of a file.
         statuses: answers that come before any file.
-        cut_after, cuts: after how many bytes an answer is cut, and how many answers are.
+        cuts: after how many bytes each of the next answers is cut.
         wrong: how many answers have a wrong byte at their end.
         added: how many bytes too many it says that a file has.
-        hold: when set, answers stop after `cut_after` bytes until it is released.
+        hold, hold_after: when set, answers stop after so many bytes until it is released.
     """
 
     daemon_threads = True
@@ -37,10 +37,11 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, str, int]] = []
         self.ranges = True
         self.statuses: list[int] = []
-        self.cut_after, self.cuts = 0, 0
+        self.cuts: list[int] = []
         self.wrong = 0
         self.added = 0
         self.hold: threading.Event | None = None
+        self.hold_after = 0
 
     @property
     def url(self) -> str:
@@ -88,12 +89,11 @@ class _Handler(BaseHTTPRequestHandler):
             server.wrong -= 1
             body = body[:-1] + bytes([body[-1] ^ 1])
         if server.hold is not None:
-            self.wfile.write(body[: server.cut_after])
+            self.wfile.write(body[: server.hold_after])
             server.hold.wait(60)
-            body = body[server.cut_after :]
+            body = body[server.hold_after :]
         elif server.cuts:
-            server.cuts -= 1
-            body = body[: server.cut_after]
+            body = body[: server.cuts.pop(0)]
         self.wfile.write(body)
 
     def log_message(self, *arguments: Any) -> None:

@@ -95,9 +95,6 @@ class Client:
 
     def _complete(self, url: str, target: Path, size: int) -> None:
         furthest = length(target)
-        if furthest > size:  # of another file
-            target.unlink()
-            furthest = 0
         fruitless = 0
         progress = Progress(f"fetching {target.name}", size, furthest)
         while length(target) < size:

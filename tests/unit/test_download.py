@@ -85,7 +85,7 @@ def test_a_file_is_fetched_at_once(client, server, tmp_path):
 
 def test_cut_connections_are_gone_on_with(client, server, tmp_path):
     # More cuts than attempts: what counts is that each got further.
-    server.cut_after, server.cuts = 80_000, 4
+    server.cuts = [80_000] * 4
     fetch(client, server, tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_bytes() == VAL
     assert len(server.begins) == 5
@@ -102,7 +102,7 @@ def test_what_an_earlier_run_has_fetched_is_not_fetched_again(client, server, tm
 
 
 def test_a_server_that_gets_no_further_is_given_up_and_the_part_kept(client, server, tmp_path):
-    server.cut_after, server.cuts = 1000, 99
+    server.cuts = [1000] * 99
     (tmp_path / "a.zip").write_bytes(VAL[:70_000])
     with pytest.raises(DataError, match=r"cut 3 times without getting beyond 70,000 of .* try again later"):
         fetch(client, server, tmp_path / "a.zip")
@@ -112,7 +112,7 @@ def test_a_server_that_gets_no_further_is_given_up_and_the_part_kept(client, ser
 
 def test_a_server_without_ranges_starts_over(client, server, tmp_path, caplog):
     server.ranges = False
-    server.cut_after, server.cuts = CUT, 2
+    server.cuts = [CUT] * 2
     fetch(client, server, tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_bytes() == VAL
     assert len(server.begins) == 3
@@ -121,10 +121,18 @@ def test_a_server_without_ranges_starts_over(client, server, tmp_path, caplog):
 
 def test_a_server_without_ranges_that_is_always_cut_is_given_up(client, server, tmp_path):
     server.ranges = False
-    server.cut_after, server.cuts = CUT, 99
+    server.cuts = [CUT] * 99
     with pytest.raises(DataError, match="cut 3 times without getting beyond"):
         fetch(client, server, tmp_path / "a.zip")
     assert len(server.begins) == 4  # the first came further than nothing
+
+
+def test_getting_less_far_than_before_is_no_progress(client, server, tmp_path):
+    server.ranges = False
+    server.cuts = [CUT, 80_000, CUT - 1, CUT, 300_000, 99]
+    with pytest.raises(DataError, match="cut 3 times without getting beyond"):
+        fetch(client, server, tmp_path / "a.zip")
+    assert len(server.begins) == 4
 
 
 def test_a_wrong_byte_is_fetched_once_more(client, server, tmp_path, caplog):
@@ -348,7 +356,7 @@ def test_two_at_once_do_not_write_into_the_same_file(client, server, settings):
     work = Path(settings.folder) / ".download/val2017"
     work.mkdir(parents=True)
     other = os.open(work, os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
+    fcntl.flock(other, fcntl.LOCK_SH)
     with pytest.raises(DataError, match="another download is at work here"):
         obtain.obtain(settings, "val2017", client)
     assert server.asked == []
@@ -366,9 +374,9 @@ def test_a_folder_that_cannot_be_made(client, settings):
 # Room on the disk
 
 
-def test_room_is_looked_for_before_the_first_byte(client, server, settings):
-    free = obtain.shutil.disk_usage("/").total
-    settings = changed(settings, "train2017", size=free)
+def test_room_is_looked_for_before_the_first_byte(client, server, settings, tmp_path):
+    # Room for the archive alone, but not for what is unpacked of it, too.
+    settings = changed(settings, "train2017", size=int(0.7 * obtain.shutil.disk_usage(tmp_path).free))
     # For everything that is not there, whichever archive comes first.
     with pytest.raises(DataError, match=r"GB are needed for .*\(.*train2017 .* GB.*\), .* GB are free; make room"):
         obtain.obtain(settings, "val2017", client)
@@ -395,6 +403,11 @@ def test_room_that_is_needed(settings):
         (folder / "val2017").mkdir(exist_ok=True)
         (folder / f"val2017/{number}.jpg").touch()
     assert needed() == 0
+
+
+def test_what_has_room_is_fetched(client, settings, tmp_path):
+    settings = changed(settings, "train2017", size=int(0.3 * obtain.shutil.disk_usage(tmp_path).free))
+    assert obtain.obtain(settings, "val2017", client)["source"] == "downloaded"
 
 
 def test_optional_archives_need_no_room_unless_asked_for(client, settings):
@@ -493,7 +506,7 @@ def environment():
 
 
 def test_a_download_that_is_killed_goes_on(server, settings, tmp_path):
-    server.cut_after, server.hold = CUT, threading.Event()
+    server.hold_after, server.hold = CUT, threading.Event()
     command = program(settings, tmp_path / "record.json")
     running = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
     fetched = Path(settings.folder) / ".download/val2017/val2017.zip"

@@ -418,6 +418,6 @@ def test_trainings_on_a_cpu_take_no_accelerator(planned_on_a_cpu: list[Job]) -> 
 
 def test_the_keypoints_are_those_of_the_data_set(planned_on_a_cpu: list[Job]) -> None:
     given = {job.rule: job.one("--keypoints") for job in planned_on_a_cpu if "--keypoints" in job.options}
-    assert given.pop("initialise") == "3"
+    assert (given.pop("initialise"), given.pop("scale")) == ("3", "3")
     assert given.keys() == {"convert", "mean_pose", "predict", "evaluate", "figure_overlays"}
     assert all(json.loads(text) == KEYPOINTS for text in given.values())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline_lib.config import COCO_KEYPOINTS, KeypointSchema
-from pipeline_lib.data.coco import detections, ground_truth, sanitise
+from pipeline_lib.data.coco import Part, detections, ground_truth, sanitise
 from pipeline_lib.errors import DataError
 
 POINTS = KeypointSchema(names=("a", "b"), sigmas=(0.1, 0.1))
@@ -142,6 +142,30 @@ def test_order_is_by_image_then_annotation(write: Any) -> None:
     )
     people = ground_truth(path, POINTS, training=True).people
     assert [(person.image.image_id, person.annotation_id) for person in people] == [(1, 3), (1, 11), (2, 9), (10, 2)]
+
+
+def test_a_hold_out_and_the_rest_share_no_image(write: Any) -> None:
+    images = [image(number) for number in range(1, 41)]
+    path = write([annotation(number, image_id=1 + number % 40) for number in range(120)], images)
+    for training in (True, False):
+        inside, outside = (
+            ground_truth(path, POINTS, training=training, part=Part(0.2, held_out=held_out))
+            for held_out in (True, False)
+        )
+        held, others = ({person.image.image_id for person in one.people} for one in (inside, outside))
+        assert len(held) == 8 and len(others) == 32 and not held & others
+        assert inside.dropped == {"other_part": 96} and outside.dropped == {"other_part": 24}
+        whole = ground_truth(path, POINTS, training=training).people
+        assert sorted([*inside.people, *outside.people], key=whole.index) == list(whole)
+
+
+def test_the_hold_out_depends_on_ids_and_fraction_alone() -> None:
+    ids = list(range(100, 200))
+    held = Part(0.1, held_out=True).of(ids)
+    assert held == Part(0.1, held_out=True).of(ids[::-1]) and len(held) == 10
+    assert held != frozenset(range(100, 110)) and held != Part(0.1, held_out=True).of(range(101, 201))
+    assert Part(0.1, held_out=False).of(ids) == set(ids) - held
+    assert len(Part(0.001, held_out=True).of(ids)) == 1
 
 
 def test_missing_image_files_are_dropped(write: Any, tmp_path: Path) -> None:

@@ -59,6 +59,27 @@ def test_new_block_inherits_from_the_last_of_its_module(module):
         np.testing.assert_array_equal(weights[name], WEIGHTS[name])
 
 
+def test_new_block_of_the_published_program_inherits_from_the_last_of_the_network():
+    weights, report = inherit(PARENT, WEIGHTS, changed(2, 0, 3), SEED, donor="network")
+    assert report["blocks"]["m3_b3"] == "m7_b1" and report["blocks"]["m3_b2"] == "m3_b2"
+    for name in of_block(weights, "m3_b3"):  # all blocks have 16 channels in and out
+        np.testing.assert_array_equal(weights[name], WEIGHTS[name.replace("m3_b3", "m7_b1")])
+
+
+def test_depthwise_kernels_of_another_size_stay_new_in_the_published_program():
+    child = changed(3, 1, 5)
+    weights, report = inherit(PARENT, WEIGHTS, child, SEED, kernels=False)
+    new = [f"m4_b{block}_depthwise_conv/kernel" for block in (1, 2, 3)]
+    assert report["initial"] == new
+    fresh = initial_weights(child, SEED)
+    for name in weights:
+        np.testing.assert_array_equal(weights[name], (fresh if name in new else WEIGHTS)[name])
+    # Another number of channels is not another kernel size.
+    wider = changed(3, 2, 3)
+    _, report = inherit(PARENT, WEIGHTS, wider, SEED, kernels=False)
+    assert report == inherit(PARENT, WEIGHTS, wider, SEED)[1] and report["initial"] == []
+
+
 def test_new_block_in_module_1_where_blocks_do_not_expand():
     weights, report = inherit(PARENT, WEIGHTS, changed(0, 0, 3), SEED)
     assert report["blocks"] | {"m1_b2": "m1_b1", "m1_b3": "m1_b1"} == report["blocks"]

@@ -298,6 +298,50 @@ def test_selection_trusts_no_stored_fitness(run, copy):
         assert (copy / "gen_1" / name).read_bytes() == (run / "gen_1" / name).read_bytes()
 
 
+def second_generation(folder, before, parents):
+    """Select generation 2, whose children are bad, from the pools of `before`; its ranked (generation, child)."""
+    for member in ("child_00", "child_01"):
+        train(folder, f"gen_2/{member}", 1e3, 1e3)
+        score(folder, f"gen_2/{member}")
+    select(folder, 2, 2, MU, before, parents)
+    return [(row["generation"], row["child"]) for row in read_csv(folder / "gen_2/population.csv")]
+
+
+def test_an_ancestor_that_is_kept_competes_again(copy):
+    def replace_the_ancestor(document):
+        document["parents"][1] |= {"origin": {"generation": 1, "child": 0}, "loss": 900.0}
+
+    edit(copy / "gen_1/parents.json", replace_the_ancestor)
+    weights = [*weights_of("gen_1", MU), *weights_of("gen_0", 1)]
+    ranked = second_generation(copy, ["gen_1/parents.json", "gen_0/parents.json"], weights)
+    assert len(ranked) == 2 + MU + 1 and ranked[:2] == [("1", "2"), ("0", "0")]
+    kept = copy / "gen_2/parents/1.safetensors"
+    assert kept.read_bytes() == (copy / "gen_0/parents/0.safetensors").read_bytes()
+
+
+def test_an_ancestor_that_survived_is_in_the_pool_once(copy):
+    """It is a survivor of generation 1 (`test_selection`), and kept."""
+    weights = weights_of("gen_1", MU)
+    alone = second_generation(copy, ["gen_1/parents.json"], weights)
+    pair = ["gen_1/parents.json", "gen_0/parents.json"]
+    assert second_generation(copy, pair, [*weights, *weights_of("gen_0", 1)]) == alone
+    assert len(alone) == 2 + MU
+
+
+def test_transfer_of_the_published_program(run, tmp_path):
+    """Its options reach the transfer of the whole network."""
+    parents = weights_of("gen_1", MU)
+    arguments = ["--children", "gen_2/children.json", "--member", "child_00", "--parents", *parents]
+    outputs = ["--weights", tmp_path / "initial.safetensors", "--report", tmp_path / "inheritance.json"]
+    program(run, "transfer", *arguments, "--donor", "network", "--new-kernels", *outputs)
+    child = read_json(run / "gen_2/children.json")["children"][0]
+    parent, weights = files.load(run / parents[child["parent_rank"]])
+    network = dataclasses.replace(parent, genotype=key(child["genotype"]))
+    expected, report = inherit(parent, weights, network, child["seed"], donor="network", kernels=False)
+    same(files.load(tmp_path / "initial.safetensors")[1], expected)
+    assert read_json(tmp_path / "inheritance.json") == report
+
+
 def test_small_networks_survive_better_ones(copy):
     """J = loss (n / T)^0.5: 0.07 for child 0, about 0.5 for the ancestor, 6.4 for child 2, whose loss is lower."""
     for index, loss, parameters in ((0, 1.0, 100), (2, 0.9, 1_000_000)):

@@ -156,6 +156,21 @@ def test_block_source_of_several_new_blocks():
     }
 
 
+def test_block_source_of_the_published_program_is_the_last_block_of_the_network():
+    assert block_source((2, 1, 3), (3, 3, 4), donor="network") == {
+        (0, 0): (0, 0),
+        (0, 1): (0, 1),
+        (0, 2): (2, 2),
+        (1, 0): (1, 0),
+        (1, 1): (2, 2),
+        (1, 2): (2, 2),
+        (2, 0): (2, 0),
+        (2, 1): (2, 1),
+        (2, 2): (2, 2),
+        (2, 3): (2, 2),
+    }
+
+
 def test_block_source_needs_the_same_modules():
     with pytest.raises(ValueError, match="zip"):
         block_source((1, 2), (1, 2, 3))

@@ -421,3 +421,59 @@ def test_the_keypoints_are_those_of_the_data_set(planned_on_a_cpu: list[Job]) ->
     assert (given.pop("initialise"), given.pop("scale")) == ("3", "3")
     assert given.keys() == {"convert", "mean_pose", "predict", "evaluate", "figure_overlays"}
     assert all(json.loads(text) == KEYPOINTS for text in given.values())
+
+
+@pytest.fixture(scope="module")
+def planned_as_released(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    """A run of the published program's preset on a hold-out, with a published network among the final ones."""
+    config = copy.deepcopy(CONFIG)
+    config |= {"preset": "released"}
+    config["search"] |= {"fitness_split": "holdout", "holdout": 0.25, "compare_scratch": False}
+    config["final"]["models"]["hrnet"] = {"network": "hrnet_w32", "height": 64, "width": 96}
+    return plan(tmp_path_factory.mktemp("released"), config)
+
+
+def test_a_search_on_a_hold_out(planned_as_released: list[Job]) -> None:
+    jobs = select(planned_as_released, "convert", "--output")
+    expected = {"search_0.25": "--without-holdout", "holdout_0.25": "--holdout"}
+    assert jobs.keys() == {f"{DATA}/{split}/manifest.json" for split in ("train", "val", "val_detections", *expected)}
+    for split, option in expected.items():
+        job = jobs[f"{DATA}/{split}/manifest.json"]
+        assert job.one(option) == "0.25" and job.one("--annotations") == ANNOTATIONS["train"]
+        assert job.one("--images") == f"{SOURCE}/images/train"
+        assert job.one("--purpose") == ("training" if split.startswith("search") else "ground_truth")
+    for job in (job for job in planned_as_released if job.rule == "train_child"):
+        assert job.one("--train-manifest") == f"{DATA}/search_0.25/manifest.json"
+        assert job.one("--val-manifest") == f"{DATA}/holdout_0.25/manifest.json"
+    for job in (job for job in planned_as_released if job.rule == "train_model"):
+        assert job.one("--train-manifest") == f"{DATA}/train/manifest.json"
+        assert job.one("--val-manifest") == f"{DATA}/val/manifest.json"
+    (summary,) = (job for job in planned_as_released if job.rule == "summary")
+    assert "hold-out of 25 %" in summary.one("--fitness")
+    assert summary.read("--settings")["preset"] == "released"
+
+
+def test_the_published_programs_transfer_and_pool(planned_as_released: list[Job], planned: list[Job]) -> None:
+    for jobs, donor, new in ((planned_as_released, "network", True), (planned, "module", False)):
+        transfers = select(jobs, "transfer", "--weights").values()
+        assert {job.one("--donor") for job in transfers} == {donor}
+        assert {"--new-kernels" in job.options for job in transfers} == {new}
+    jobs = select(planned_as_released, "select", "--survivors")
+    first, later = jobs[gen(1, "parents.json")], jobs[gen(3, "parents.json")]
+    assert first.options["--before"] == [gen(0, "parents.json")] and first.options["--parents"] == survivors(0)
+    assert later.options["--before"] == [gen(2, "parents.json"), gen(0, "parents.json")]
+    assert later.options["--parents"] == [*survivors(2), *survivors(0)]
+    for job in (job for job in planned_as_released if job.rule in ("train_child", "train_model")):
+        assert job.read("--settings")["augmentation"]["half_body_probability"] == 0.5
+
+
+def test_a_published_network_needs_no_champion(planned_as_released: list[Job]) -> None:
+    scale = select(planned_as_released, "scale", "--name")["hrnet"]
+    assert scale.options["--champion"] == [] and scale.read("--settings") == {
+        "network": "hrnet_w32",
+        "height": 64,
+        "width": 96,
+    }
+    trainings = select(planned_as_released, "train_model", "--weights")
+    settings = {name: trainings[f"{MODELS}/{name}/weights.safetensors"].read("--settings") for name in ("hrnet", "big")}
+    assert settings["hrnet"] == settings["big"] | {"l2": 0.0}

@@ -45,7 +45,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--experiment", required=True, help="its name, the title of the summary")
     options.add_argument("--populations", nargs="*", default=[], help="population.csv of every generation of a search")
     options.add_argument("--champion", nargs="?", help="champion.json of the search")
-    options.add_argument("--fitness", default="", help="what its fitness was measured on, for the part on the search")
+    options.add_argument(
+        "--fitness",
+        nargs="?",
+        default="",
+        const="",
+        help="what its fitness was measured on, for the part on the search",
+    )
     options.add_argument("--settings", default="{}", help="JSON of what the results have to be read with")
     options.add_argument("--metrics", nargs="+", required=True, help="<network>/metrics_<boxes>.json of final networks")
     options.add_argument("--baselines", nargs="*", default=[], help="the same of the mean pose")

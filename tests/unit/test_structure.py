@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
 BASE = ("artifacts", "config", "errors", "cli")
 # From the bottom: a part imports from its own layer and from those before it.
-LAYERS = [BASE, ("search",), ("data", "nets", "devices"), ("plots", "export", "evaluate", "train")]
+LAYERS = [BASE, ("search", "paper"), ("data", "nets", "devices"), ("plots", "export", "evaluate", "train")]
 # Beside the layers: the Snakefile's questions, the page of keys.
 OUTSIDE = {"plan": {*BASE, "search", "nets"}, "manual": {*BASE}}
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]
-WITHOUT_BACKEND += ["download", "count_persons"]
+WITHOUT_BACKEND += ["download", "count_persons", "networks"]
 
 
 def imports(path):
@@ -74,7 +74,12 @@ def test_scripts_do_not_import_each_other():
 
 def test_the_search_and_what_describes_networks_know_no_backend():
     folder = ROOT / "pipeline_lib"
-    pure = [*(folder / "search").glob("*.py"), *(folder / f"{base}.py" for base in BASE), folder / "plan.py"]
+    pure = [
+        *(folder / "search").glob("*.py"),
+        *(folder / "paper").glob("*.py"),
+        *(folder / f"{base}.py" for base in BASE),
+        folder / "plan.py",
+    ]
     pure += [folder / f"nets/{module}.py" for module in ("spec", "inherit", "files")]
     pure += [folder / "data/augment.py", folder / "evaluate/decode.py"]
     assert len(pure) > 15

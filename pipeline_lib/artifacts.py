@@ -8,6 +8,7 @@ import csv
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -107,10 +108,25 @@ def save_weights(
     header = json.loads(content[8 : 8 + size])
     if metadata:
         header = {"__metadata__": dict(sorted(metadata.items())), **header}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+        temporary.write_bytes(_header(header) + content[8 + size :])
+
+
+def _header(entries: Mapping[str, Any]) -> bytes:
+    """The beginning of a safetensors file: the length of the JSON text of `entries`, and the text."""
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def weights_size(shapes: Mapping[str, Sequence[int]], metadata: Mapping[str, str] | None = None) -> int:
+    """Bytes of the file that `save_weights` writes for float32 tensors of these shapes, header included."""
+    entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    end = 0
+    for name in sorted(shapes):
+        start, end = end, end + 4 * math.prod(shapes[name])
+        entries[name] = {"dtype": "F32", "shape": list(shapes[name]), "data_offsets": [start, end]}
+    return len(_header(entries)) + end
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

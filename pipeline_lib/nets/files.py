@@ -6,10 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pipeline_lib.artifacts import load_metadata, load_weights, save_weights
+from pipeline_lib.artifacts import load_metadata, load_weights, save_weights, weights_size
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.nets.inherit import check_weights
-from pipeline_lib.nets.layers import Network, Weights
+from pipeline_lib.nets.layers import Network, Weights, tensors
 from pipeline_lib.nets.registry import from_json
 from pipeline_lib.nets.spec import Architecture
 
@@ -20,6 +20,12 @@ def save(path: str | PathLike[str], architecture: Network, weights: Mapping[str,
     """Write `weights` of `architecture`, atomically; raises `ArtifactError` when they do not belong to it."""
     check_weights(architecture, weights)
     save_weights(path, weights, {ARCHITECTURE: architecture.to_json()})
+
+
+def size(network: Network) -> int:
+    """Bytes of the float32 weights file of `network`, without writing it."""
+    shapes = {tensor.name: tensor.shape for tensor in tensors(network)}
+    return weights_size(shapes, {ARCHITECTURE: network.to_json()})
 
 
 def load(path: str | PathLike[str]) -> tuple[Network, Weights]:

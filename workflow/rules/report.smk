@@ -218,6 +218,25 @@ rule figure_metrics:
         " 2> {log:q}"
 
 
+rule networks:
+    output:
+        table=report(
+            "<results>/networks.csv",
+            caption="../report/networks.rst",
+            category="5 Final networks",
+            labels={"figure": "Published networks beside the paper"},
+        ),
+    log:
+        "<logs>/networks.log",
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    message:
+        "Counting the published networks"
+    shell:
+        "exec python scripts/networks.py --csv {output.table:q} > {log:q} 2>&1"
+
+
 rule summary:
     input:
         populations=get_generations(),

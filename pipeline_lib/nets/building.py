@@ -37,7 +37,7 @@ def build_architecture(
         l2: factor of the sum of squares of all kernels in the training loss.
         l2_depthwise: whether depthwise kernels belong to them.
         seed: of the initial weights and of stochastic depth.
-        supervised: give a list of the maps of all outputs that are trained, the heat maps last.
+        supervised: give a list of the maps of all outputs that are trained, the heat maps last; one alone is no list.
     """
     if stochastic_depth is None:
         stochastic_depth = stochastic_depth_rate(architecture.height, architecture.width)

@@ -28,7 +28,7 @@ class PoseModel(keras.Model):
         replicas: devices that share a batch; their gradients are summed.
         supervised: how each of the network's outputs is trained; the last one are its heat maps.
         accumulation: parts that a device's share of a batch is split into, one after the other; batch statistics are
-            those of a part, the update is that of their mean gradient.
+            those of a part, the update is that of their mean gradient. More than one needs the TensorFlow backend.
     """
 
     def __init__(
@@ -74,9 +74,12 @@ class PoseModel(keras.Model):
         targets = heatmaps(y, self.input_size, self.output_size, sigma * self.sigma)
         return person_mse(targets, output, y[:, :, 2], hardest)
 
-    def train_step(self, data: Any) -> Any:
-        """Keras' training step, or with `accumulation` one update from the gradients of all parts of the batch."""
-        return super().train_step(data) if self.accumulation == 1 else self._accumulated_step(data)
+    def train_step(self, *arguments: Any) -> Any:
+        """Keras' training step, or with `accumulation` one update from the gradients of all parts of the batch.
+
+        The arguments are the backend's: TensorFlow's is the batch, of which every person counts (no padding).
+        """
+        return super().train_step(*arguments) if self.accumulation == 1 else self._accumulated_step(*arguments)
 
     def _accumulated_step(self, data: Any) -> Any:
         # Keras' own accumulation counts every part as a step: of the schedule, and of Adam's bias correction.

@@ -67,9 +67,10 @@ def train(
         title: what is trained, for the progress lines.
 
     Raises:
-        EvoPoseError: files that are missing, damaged or do not fit, a device that is not there, a loss that is not a
-            number.
+        EvoPoseError: files that are missing, damaged or do not fit, a device that is not there, accumulation on another
+            backend than TensorFlow, a loss that is not a number.
     """
+    _check_backend(settings)
     architecture, tensors = files.load(initial)
     training, validation = (_read(path, architecture.keypoints) for path in (train_manifest, val_manifest))
     devices.configure(settings.cpu_threads, settings.deterministic)
@@ -226,6 +227,14 @@ class _Epochs(keras.callbacks.Callback):
     def kept(self) -> Weights:
         """The weights of the best epoch, or the last ones."""
         return get_weights(self._network) if self._best is None else self._best
+
+
+def _check_backend(settings: TrainSettings) -> None:
+    if settings.accumulation > 1 and keras.backend.backend() != "tensorflow":
+        raise ConfigError(
+            f"train.accumulation: {settings.accumulation} needs the TensorFlow backend, Keras runs on "
+            f"{keras.backend.backend()}; set accumulation: 1 or KERAS_BACKEND=tensorflow"
+        )
 
 
 def _read(path: str | os.PathLike[str], keypoints: int) -> records.Manifest:

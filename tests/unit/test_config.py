@@ -87,6 +87,11 @@ def test_the_papers_values_are_the_defaults():
         ({"search__ancestor": [[1, 3, 2, 1]] * 6}, "search.ancestor"),
         ({"search__train__warmup_epochs": 5}, "warmup_epochs (5.0) must be below epochs (5)"),
         ({"search__train__devices": 3}, "a batch of 512 cannot be shared by 3 devices"),
+        (
+            {"search__train__devices": 2, "search__train__accumulation": 3},
+            "a device's share of 256 cannot be split into 3 parts",
+        ),
+        ({"search__train__accumulation": 0}, "search.train.accumulation: Input should be greater than 0"),
         ({"search__children": {2: 4}}, "entry for generation 1"),
     ],
 )  # fmt: skip

@@ -80,3 +80,32 @@ def test_loss_keeps_masked_keypoints_and_drops_padding() -> None:
     assert float(keypoint_mse(true, predicted, visible)) == pytest.approx(errors.mean(), rel=1e-5)
     weights = np.array([1, 1, 0], "f4")
     assert float(keypoint_mse(true, predicted, visible, weights)) == pytest.approx(errors[:2].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("hardest", [1, 2, 3, 5, 6, 9, None])
+def test_the_hardest_keypoints_of_each_person_are_the_mean(hardest: int | None) -> None:
+    """Hidden keypoints have no error, but take a place where fewer are visible than count."""
+    rng = np.random.default_rng(1)
+    true, predicted = rng.normal(size=(2, 3, 4, 5, 6)).astype("f4")
+    visible = np.array([[2, 1, 0, 0, 1, 2], [0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1]], "f4")
+    expected = []
+    for person in range(3):
+        errors = [
+            float(((true - predicted)[person, :, :, k].astype("f8") ** 2).mean()) if visible[person, k] else 0.0
+            for k in range(6)
+        ]
+        count = min(hardest or 6, 6)
+        expected.append(sum(sorted(errors, reverse=True)[:count]) / count)
+    found = person_mse(true, predicted, visible, hardest)
+    assert found.shape == (3,)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_only_the_hardest_keypoints_get_a_gradient() -> None:
+    import tensorflow as tf
+
+    predicted = tf.Variable(np.array([3.0, 1.0, 2.0], "f4").reshape(1, 1, 1, 3) * np.ones((1, 2, 2, 1), "f4"))
+    with tf.GradientTape() as tape:
+        loss = person_mse(np.zeros((1, 2, 2, 3)), predicted, np.ones((1, 3)), 2)
+    gradient = tape.gradient(loss, predicted).numpy()
+    np.testing.assert_allclose(gradient[0, :, :], np.broadcast_to([2 * 3 / 8, 0, 2 * 2 / 8], (2, 2, 3)))

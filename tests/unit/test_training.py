@@ -14,7 +14,7 @@ import pytest
 from pipeline_lib import devices
 from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, TrainSettings
 from pipeline_lib.data import convert, records
-from pipeline_lib.errors import ConfigError, DataError
+from pipeline_lib.errors import ArtifactError, ConfigError, DataError
 from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.spec import Architecture, initial_weights, tensors
 from pipeline_lib.train import trainer
@@ -234,6 +234,30 @@ def test_what_cannot_be_trained_is_refused(manifest: Path, initial: Path, tmp_pa
         run(manifest, initial, tmp_path, batch=12)
     with pytest.raises(Exception, match="no GPU here"):
         devices.check("gpu")
+
+
+def test_accumulation_needs_tensorflow(
+    manifest: Path, initial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    message = r"train\.accumulation: 2 needs the TensorFlow backend, Keras runs on jax; set accumulation: 1 or KERAS_"
+    with pytest.raises(ConfigError, match=message):
+        run(manifest, tmp_path / "not even read", tmp_path, accumulation=2)
+    with pytest.raises(ArtifactError, match="not even read: no such file"):
+        run(manifest, tmp_path / "not even read", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_accumulation_trains(manifest: Path, initial: Path, tmp_path: Path) -> None:
+    """From the settings to the model: batches of 4 in two parts, as many steps, other batch statistics."""
+    weights, history = run(manifest, initial, tmp_path, accumulation=2, keep="last")
+    whole, rows = run(manifest, initial, tmp_path, keep="last")
+    assert [row["step"] for row in history] == [row["step"] for row in rows] == ["0", "2", "4"]
+    assert [row["learning_rate"] for row in history] == [row["learning_rate"] for row in rows]
+    assert float(history[-1]["loss"]) == pytest.approx(float(rows[-1]["loss"]), rel=0.02)
+    difference = np.abs(weights["stem_bn/moving_mean"] - whole["stem_bn/moving_mean"]).max()
+    assert difference > 1e-4
 
 
 def test_detections_cannot_be_trained_on(manifest: Path, initial: Path, tmp_path: Path) -> None:

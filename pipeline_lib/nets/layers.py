@@ -5,7 +5,7 @@ the same list, so that the two cannot drift. Weights are keyed `layer/variable`.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, Self
 
@@ -278,7 +278,12 @@ class Builder:
 
 def tensors(network: Network) -> list[TensorSpec]:
     """Every variable of `network`, in the order of its layers, each layer's in the order of Keras."""
-    return [tensor for layer in network.layers() for tensor in _variables(layer)]
+    return tensors_of(network.layers())
+
+
+def tensors_of(layers: Iterable[LayerSpec]) -> list[TensorSpec]:
+    """Every variable of `layers`: `tensors` of a part of a network."""
+    return [tensor for layer in layers for tensor in _variables(layer)]
 
 
 def _variables(layer: LayerSpec) -> Iterator[TensorSpec]:

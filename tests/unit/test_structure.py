@@ -13,7 +13,7 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-BASE = ("artifacts", "config", "errors", "cli")
+BASE = ("artifacts", "config", "errors", "cli", "remote")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [BASE, ("search", "paper"), ("data", "nets", "devices"), ("plots", "export", "evaluate", "train")]
 # Beside the layers: the Snakefile's questions, the page of keys.
@@ -80,7 +80,7 @@ def test_the_search_and_what_describes_networks_know_no_backend():
         *(folder / f"{base}.py" for base in BASE),
         folder / "plan.py",
     ]
-    pure += [folder / f"nets/{module}.py" for module in ("spec", "inherit", "files")]
+    pure += [folder / f"nets/{module}.py" for module in ("spec", "inherit", "files", "pretrained", "layers")]
     pure += [folder / "data/augment.py", folder / "evaluate/decode.py"]
     assert len(pure) > 15
     for path in pure:

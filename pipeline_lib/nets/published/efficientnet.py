@@ -5,6 +5,9 @@ from pipeline_lib.nets.layers import Builder, LayerSpec
 from pipeline_lib.search.genotype import ANCESTOR, key
 
 TOP_CHANNELS = 1280
+NORMALIZATION = "normalization"
+"""Name of the first layer."""
+
 STRIDE = 32
 
 
@@ -15,9 +18,14 @@ def layers(height: int, width: int, keypoints: int) -> list[LayerSpec]:
     """
     architecture = spec.Architecture(key(ANCESTOR), height, width, keypoints)
     builder = Builder(height, width)
-    builder.add("normalization", "constants", "stem")
+    backbone(builder, architecture)
+    spec.head(builder, architecture)
+    return builder.layers
+
+
+def backbone(builder: Builder, architecture: spec.Architecture) -> None:
+    """Add everything but the head: the tensors of `keras.applications.EfficientNetB0` without its classifier."""
+    builder.add(NORMALIZATION, "constants", "stem")
     spec.stem(builder, architecture)
     spec.modules(builder, architecture)
     builder.normalised("top", "conv", "top", TOP_CHANNELS, 1)
-    spec.head(builder, architecture)
-    return builder.layers

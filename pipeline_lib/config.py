@@ -25,6 +25,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Gene = tuple[Positive, Positive, Positive, Positive]
 Genotype = tuple[Gene, Gene, Gene, Gene, Gene, Gene, Gene]
 PerModule = tuple[Positive, Positive, Positive, Positive, Positive, Positive, Positive]
+WeightsFile = Annotated[str, Field(pattern=r"\.(h5|keras|safetensors)$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 
 # Paper, Table 4: blocks, kernel, channels / 8, stride of each module.
@@ -394,6 +395,11 @@ class SearchConfig(Section):
         False, description="Also train generation 1 from scratch, and the ancestor on, for the same steps."
     )
     ancestor: Genotype = Field(PAPER_ANCESTOR, description="Blocks, kernel, channels / 8, stride of the 7 modules.")
+    pretrained: WeightsFile | None = Field(
+        None,
+        description="Weights that the ancestor starts from, a path or gs://: EfficientNet-B0 of keras.applications "
+        "(.h5, .weights.h5, .keras) or a .safetensors of a search.",
+    )
     ancestor_epochs: Positive = Field(30, description="Epochs of the ancestor.")
     space: SearchSpace = Field(PAPER_SPACE, description="What can be sampled.")
     train: TrainSettings = Field(TrainSettings(), description="Training of children; unset keys come from `train`.")
@@ -459,6 +465,17 @@ class ModelConfig(InputSize):
     coefficients: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = Field(
         None, description="Depth and width coefficients; null: by compound scaling from the search's input size."
     )
+    pretrained: WeightsFile | None = Field(
+        None, description="Weights to start from instead: as search.pretrained, for this network."
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if self.pretrained is not None and self.initial == "champion":
+            raise ValueError(
+                "pretrained: weights come from there or, with initial: champion, from the search; not both"
+            )
+        return self
 
     @model_validator(mode="after")
     def _published(self) -> Self:
@@ -474,16 +491,20 @@ class FinalConfig(Section):
 
     models: dict[Name, ModelConfig] = Field(min_length=1, description="Name and input size of each network.")
     input: InputSize | None = Field(None, description="Input size of every network instead of its own (smoke runs).")
+    from_scratch: bool = Field(False, description="No network starts from a pretrained file (smoke runs).")
     train: TrainSettings = Field(TrainSettings(), description="Final training; unset keys come from `train`.")
 
     @model_validator(mode="before")
     @classmethod
-    def _one_size(cls, value: Any) -> Any:
-        size, models = (value.get("input"), value.get("models")) if isinstance(value, Mapping) else (None, None)
-        if not isinstance(size, Mapping) or not isinstance(models, Mapping):
+    def _shared_by_all(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping) or not isinstance(value.get("models"), Mapping):
             return value
-        resized = {name: {**model, **size} if isinstance(model, Mapping) else model for name, model in models.items()}
-        return {**value, "models": resized}
+        size = value.get("input")
+        shared = dict(size) if isinstance(size, Mapping) else {}
+        shared |= {"pretrained": None} if value.get("from_scratch") is True else {}
+        models = {name: {**model, **shared} if isinstance(model, Mapping) else model
+                  for name, model in value["models"].items()}  # fmt: skip
+        return {**value, "models": models}
 
 
 class EvaluationConfig(Section):

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline_lib import cli, config
+from pipeline_lib import cli, config, remote
 from pipeline_lib.config import Config, Split, TrainSettings
 from pipeline_lib.errors import ConfigError
 from pipeline_lib.nets import registry
@@ -58,6 +58,7 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
         synthetic_folder(loaded)
     elif not _gets_data(loaded, words):
         _require_data(loaded)
+        _require_pretrained(loaded)
     return loaded
 
 
@@ -106,6 +107,20 @@ def archives(loaded: Config, optional: bool) -> list[str]:
     """The names of the archives that the data set is got from, with or without the optional ones."""
     download = loaded.dataset.download
     return [] if download is None else [name for name, one in download.archives.items() if optional or not one.optional]
+
+
+def _require_pretrained(loaded: Config) -> None:
+    paths = {"search.pretrained": loaded.search.pretrained}
+    paths |= {f"final.models.{name}.pretrained": model.pretrained for name, model in loaded.final.models.items()}
+    if missing := [
+        f"{key}: {path}" for key, path in paths.items() if not all(Path(file).is_file() for file in local(path))
+    ]:
+        raise ConfigError(f"pretrained weights: no such file: {', '.join(missing)}; put them there or name their place")
+
+
+def local(path: str | None) -> list[str]:
+    """The path as a file that Snakemake can look at: none for one in a bucket."""
+    return [] if path is None or remote.is_remote(path) else [path]
 
 
 def splits(loaded: Config) -> list[str]:

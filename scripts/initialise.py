@@ -1,14 +1,21 @@
-"""Write the initial weights of a network that inherits nothing: the ancestor, or a child trained from scratch."""
+"""Write the initial weights of a network without a parent: the ancestor, or a child trained from scratch.
+
+They are new, or with --pretrained those of a trained network of the same kind where the two overlap.
+"""
 
 import argparse
+import logging
 
 from pipeline_lib import cli
 
+log = logging.getLogger(__name__)
+
 
 def main(arguments: argparse.Namespace) -> None:
+    from pipeline_lib import artifacts
     from pipeline_lib.config import SearchSpace
-    from pipeline_lib.nets import files
-    from pipeline_lib.nets.spec import Architecture, initial_weights
+    from pipeline_lib.nets import files, pretrained
+    from pipeline_lib.nets.spec import Architecture
     from pipeline_lib.search import population
 
     child = population.read(population.Children, arguments.children).member(arguments.member)
@@ -16,7 +23,14 @@ def main(arguments: argparse.Namespace) -> None:
     architecture = Architecture.from_space(
         child.genotype, space, arguments.height, arguments.width, arguments.keypoints
     )
-    files.save(arguments.weights, architecture, initial_weights(architecture, child.seed))
+    if arguments.pretrained is None:
+        weights, report = pretrained.from_scratch(architecture, child.seed)
+    else:
+        weights, report = pretrained.inherit_file(arguments.pretrained, architecture, child.seed)
+        log.info("%s: %s", arguments.member, pretrained.summary(report))
+    files.save(arguments.weights, architecture, weights)
+    if arguments.report is not None:
+        artifacts.write_json(arguments.report, report)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--width", type=int, required=True, help="input width in pixels")
     options.add_argument("--keypoints", type=int, required=True, help="number of keypoints")
     options.add_argument("--space", required=True, help="search.space of the configuration as JSON")
+    options.add_argument("--pretrained", help="weights to start from: .h5, .keras or .safetensors, a path or gs://")
+    options.add_argument("--report", help="output: inheritance.json, what came from where")
     options.add_argument("--weights", required=True, help="output: initial.safetensors")
     return options
 

@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.config import ModelConfig
-    from pipeline_lib.nets import files, registry
+    from pipeline_lib.nets import files, pretrained, registry
     from pipeline_lib.nets.inherit import inherit
-    from pipeline_lib.nets.layers import Network, count_network, initial_weights
+    from pipeline_lib.nets.layers import Network, count_network
     from pipeline_lib.nets.spec import Architecture
     from pipeline_lib.search.scaling import coefficients
 
@@ -24,17 +24,19 @@ def main(arguments: argparse.Namespace) -> None:
     phi = None
     if settings.network is not None:
         network = registry.architecture(settings.network, settings.height, settings.width, arguments.keypoints)
-        weights = initial_weights(network, arguments.seed)
     else:
-        champion, inherited = files.load_searched(arguments.champion)
+        champion, weights = files.load_searched(arguments.champion)
         found, depth, width = coefficients(settings.height, settings.width, champion.height, champion.width)
         phi = found if settings.coefficients is None else None
         scale = settings.coefficients or (depth, width)
         network = dataclasses.replace(champion, height=settings.height, width=settings.width, scale=scale)
-        if settings.initial == "champion":
-            weights, _ = inherit(champion, inherited, network, arguments.seed)
-        else:
-            weights = initial_weights(network, arguments.seed)
+    if settings.pretrained is not None:
+        initial, report = pretrained.inherit_file(settings.pretrained, network, arguments.seed)
+        log.info("%s: %s", arguments.name, pretrained.summary(report))
+    elif settings.initial == "champion" and isinstance(network, Architecture):
+        initial, report = inherit(champion, weights, network, arguments.seed)
+    else:
+        initial, report = pretrained.from_scratch(network, arguments.seed)
     counted = count_network(network)
     written: dict[str, Any] = {"network": settings.network, "height": settings.height, "width": settings.width}
     if isinstance(network, Architecture):
@@ -46,14 +48,15 @@ def main(arguments: argparse.Namespace) -> None:
         }
         log.info("%s: depth x %.2f, width x %.2f", arguments.name, *network.scale)
     log.info("%s: %d parameters", arguments.name, counted["parameters"])
-    files.save(arguments.weights, network, weights)
+    files.save(arguments.weights, network, initial)
+    artifacts.write_json(arguments.report, report)
     artifacts.write_json(
         arguments.model,
         {
             "schema_version": artifacts.SCHEMA_VERSION,
             "name": arguments.name,
             **written,
-            "initial": settings.initial,
+            "initial": settings.initial if settings.pretrained is None else "pretrained",
             **counted,
         },
     )
@@ -68,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seed", type=int, required=True, help="seed of what is not inherited")
     options.add_argument("--model", required=True, help="output: model.json")
     options.add_argument("--weights", required=True, help="output: initial.safetensors")
+    options.add_argument("--report", required=True, help="output: inheritance.json, what came from where")
     return options
 
 

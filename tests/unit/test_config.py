@@ -92,6 +92,11 @@ def test_the_papers_values_are_the_defaults():
             "a device's share of 256 cannot be split into 3 parts",
         ),
         ({"search__train__accumulation": 0}, "search.train.accumulation: Input should be greater than 0"),
+        ({"search__pretrained": "weights.pt"}, "search.pretrained: String should match pattern"),
+        (
+            {"final__models": {"m": {"height": 256, "width": 192, "initial": "champion", "pretrained": "b0.h5"}}},
+            "final.models.m: pretrained: weights come from there or",
+        ),
         ({"search__children": {2: 4}}, "entry for generation 1"),
     ],
 )  # fmt: skip

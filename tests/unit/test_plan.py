@@ -82,6 +82,24 @@ def test_missing_data_is_named(tmp_path, gone, key):
     )
 
 
+def test_pretrained_weights_that_are_missing_are_named(tmp_path):
+    there, none, bucket = tmp_path / "there.h5", tmp_path / "none.weights.h5", "gs://bucket/b0.keras"
+    there.touch()
+    models = {"one": {"pretrained": str(none)}, "two": {"pretrained": bucket}}
+    for path, missing in ((none, f"search.pretrained: {none}, "), (there, ""), (bucket, ""), (tmp_path, None)):
+        search = {**RAW["search"], "pretrained": str(path)}
+        with pytest.raises(ConfigError) as caught:
+            plan.load(raw(search=search, final={"models": models}), ROOT)
+        if missing is None:
+            assert "search.pretrained" in str(caught.value)
+        else:
+            named = f"pretrained weights: no such file: {missing}final.models.one.pretrained: {none}; put them there"
+            assert str(caught.value).startswith(named)
+    loaded = plan.load(raw(search={**RAW["search"], "pretrained": bucket}), ROOT)
+    assert plan.local(loaded.search.pretrained) == plan.local(None) == []
+    assert plan.local(str(there)) == [str(there)]
+
+
 def test_every_missing_path_is_named(tmp_path):
     dataset = real(tmp_path)
     (tmp_path / "images/train").rmdir()

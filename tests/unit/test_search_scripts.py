@@ -90,11 +90,12 @@ def mutate(folder, generation, number):
     return program(folder, "mutate", *arguments)
 
 
-def initialise(folder, generation, member):
+def initialise(folder, generation, member, *more, place=None, **options):
     gen = f"gen_{generation}"
     arguments = ["--children", f"{gen}/children.json", "--member", member, "--height", HEIGHT, "--width", WIDTH]
     arguments += ["--keypoints", KEYPOINTS, "--space", json.dumps(SPACE)]
-    program(folder, "initialise", *arguments, "--weights", f"{gen}/{member}/initial.safetensors")
+    weights = f"{place or f'{gen}/{member}'}/initial.safetensors"
+    return program(folder, "initialise", *arguments, *more, "--weights", weights, **options)
 
 
 def ancestor(folder):
@@ -437,11 +438,17 @@ def scale(run, folder, **settings):
     """The written model.json, architecture and weights, beside the champion's."""
     source = run / "gen_1/parents/0.safetensors"
     arguments = ["--champion", source, "--name", "large", "--settings", json.dumps(settings), "--seed", 4]
+    arguments += ["--report", "inheritance.json"]
     program(folder, "scale", *arguments, "--model", "model.json", "--weights", "initial.safetensors")
     made, weights = files.load(folder / "initial.safetensors")
     champion, donor = files.load(source)
     return SimpleNamespace(
-        model=read_json(folder / "model.json"), made=made, weights=weights, champion=champion, donor=donor
+        model=read_json(folder / "model.json"),
+        report=read_json(folder / "inheritance.json"),
+        made=made,
+        weights=weights,
+        champion=champion,
+        donor=donor,
     )
 
 
@@ -454,9 +461,15 @@ def test_scale(run, tmp_path, initial):
     assert dataclasses.replace(found.made, scale=(0.5, 0.5)) == dataclasses.replace(expected, scale=(0.5, 0.5))
     assert found.made.scale == pytest.approx((depth, width), rel=1e-12)
     if initial == "champion":
-        same(found.weights, inherit(found.champion, found.donor, found.made, 4)[0])
+        inherited, report = inherit(found.champion, found.donor, found.made, 4)
+        same(found.weights, inherited)
+        assert found.report == json.loads(json.dumps(report))
     else:
         same(found.weights, initial_weights(found.made, 4))
+        parameters = count_network(found.made)["parameters"]
+        nothing = {"parameters": parameters, "inherited": 0, "fraction": 0, "initial": list(found.weights)}
+        assert found.report == {**nothing, "initial": found.report["initial"]}
+        assert set(found.report["initial"]) == found.weights.keys()
     assert found.model == {
         "schema_version": 1,
         "name": "large",
@@ -479,6 +492,36 @@ def test_scale_with_given_coefficients(run, tmp_path):
     assert found.model["initial"] == "scratch"
     blocks = found.made.blocks()
     assert list(blocks) == [2 * row[0] for row in found.champion.genotype]
+
+
+def test_the_ancestor_can_start_from_trained_weights(run, tmp_path):
+    """Of a search: no backend is loaded for them."""
+    for name in ("gen_0/parents", "gen_1/parents"):
+        shutil.copytree(run / name, tmp_path / name)
+    shutil.copy(run / "gen_0/children.json", tmp_path / "gen_0/children.json")
+    source = "gen_1/parents/0.safetensors"
+    arguments = ["--pretrained", source, "--report", "made/inheritance.json"]
+    message = initialise(tmp_path, 0, "child_00", *arguments, place="made")
+    parent, donor = files.load(tmp_path / source)
+    architecture, weights = files.load(tmp_path / "made/initial.safetensors")
+    assert architecture == network(ANCESTOR) != parent
+    expected, report = inherit(parent, donor, architecture, child_seed(SEED, 0, 0))
+    same(weights, expected)
+    found = read_json(tmp_path / "made/inheritance.json")
+    assert found == json.loads(json.dumps({"source": source, "donor": "a search network", "adapted": [], **report}))
+    assert f"child_00: {100 * report['fraction']:.1f} % of the parameters come from a search network of" in message
+    message = initialise(tmp_path, 0, "child_00", "--pretrained", "none.safetensors", place="other", code=2)
+    assert "none.safetensors: no such file" in message
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_final_network_can_start_from_trained_weights(run, tmp_path):
+    source = str(run / "gen_0/parents/0.safetensors")
+    found = scale(run, tmp_path, height=64, width=32, coefficients=[1.0, 1.0], pretrained=source)
+    parent, donor = files.load(source)
+    same(found.weights, inherit(parent, donor, found.made, 4)[0])
+    assert found.model["initial"] == "pretrained"
+    assert found.report["source"] == source and 0.5 < found.report["fraction"] <= 1
 
 
 def test_conda_environment(tmp_path):

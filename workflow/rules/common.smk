@@ -149,6 +149,11 @@ def get_champion(wildcards):
     return "<results>/champion.safetensors" if scaled else []
 
 
+def get_pretrained(wildcards):
+    """The file that a final network starts from, when it has one and that is not in a bucket."""
+    return plan.local(cfg.final.models[wildcards.model].pretrained)
+
+
 def get_train_settings(wildcards):
     return plan.settings(cfg.search.train_of(int(wildcards.gen)))
 

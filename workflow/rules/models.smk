@@ -4,9 +4,11 @@
 rule scale:
     input:
         champion=get_champion,
+        pretrained=get_pretrained,
     output:
         model="<results>/models/{model}/model.json",
         weights="<results>/models/{model}/initial.safetensors",
+        report="<results>/models/{model}/inheritance.json",
     log:
         "<logs>/models/{model}/scale.log",
     benchmark:
@@ -29,6 +31,7 @@ rule scale:
         " --keypoints {params.keypoints}"
         " --model {output.model:q}"
         " --weights {output.weights:q}"
+        " --report {output.report:q}"
         " 2> {log:q}"
 
 

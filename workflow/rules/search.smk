@@ -94,6 +94,41 @@ rule initialise:
         " 2> {log:q}"
 
 
+if cfg.search.pretrained:
+
+    ruleorder: seed_ancestor > initialise
+
+    rule seed_ancestor:
+        input:
+            children="<search>/gen_000/children.json",
+            pretrained=plan.local(cfg.search.pretrained),
+        output:
+            weights="<search>/gen_000/child_00/initial.safetensors",
+            report="<search>/gen_000/child_00/inheritance.json",
+        log:
+            "<logs>/search/gen_000/child_00/seed_ancestor.log",
+        benchmark:
+            "<benchmarks>/search/gen_000/child_00/seed_ancestor.tsv"
+        conda:
+            "../../envs/evopose.yaml"
+        params:
+            network=NETWORK,
+            space=plan.settings(cfg.search.space),
+            pretrained=cfg.search.pretrained,
+        message:
+            "Generation 0: the ancestor starts from pretrained weights"
+        shell:
+            "exec python scripts/initialise.py"
+            " --children {input.children:q}"
+            " --member child_00"
+            " {params.network}"
+            " --space {params.space:q}"
+            " --pretrained {params.pretrained:q}"
+            " --weights {output.weights:q}"
+            " --report {output.report:q}"
+            " 2> {log:q}"
+
+
 if cfg.search.transfer:
 
     ruleorder: transfer > initialise

@@ -1,6 +1,8 @@
 """What the Snakefile asks the library: the configuration, the splits, the numbers in paths, the shell around a program."""
 
 import json
+import logging
+import re
 import shlex
 import sys
 from collections.abc import Collection, Mapping
@@ -14,6 +16,11 @@ from pipeline_lib.config import Config, Split, TrainSettings
 from pipeline_lib.errors import ConfigError
 from pipeline_lib.nets import registry
 from pipeline_lib.search import genotype
+
+log = logging.getLogger(__name__)
+
+# Options of Snakemake with which it runs no job.
+PLANNING = ("--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--lint", "--summary", "--unlock")
 
 TRAIN, VAL, DETECTIONS = "train", "val", "val_detections"
 # The training images of a search with a hold-out, and the others; the fraction is part of the name.
@@ -56,10 +63,17 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
                 raise ConfigError(f"final.models.{name}: {error}") from None
     if loaded.dataset.synthetic is not None:
         synthetic_folder(loaded)
-    elif not _gets_data(loaded, words):
-        _require_data(loaded)
-        _require_pretrained(loaded)
+    if (problem := _missing(loaded)) and not _gets_data(loaded, words):
+        # What can be got can be planned without: a dry run tells what there will be to do.
+        if loaded.dataset.download is None or not _plans_only(words):
+            raise ConfigError(problem)
+        log.warning("%s. This command goes on as if all were there.", problem)
     return loaded
+
+
+def _plans_only(words: Collection[str]) -> bool:
+    """Whether a command line of Snakemake runs no job; short options may be joined, such as -np."""
+    return any(word in PLANNING or re.fullmatch(r"-[a-zA-Z]*n[a-zA-Z]*", word) for word in words)
 
 
 def _gets_data(loaded: Config, words: Collection[str]) -> bool:
@@ -84,38 +98,40 @@ def synthetic_folder(loaded: Config) -> str:
     return str(folder)
 
 
-def _require_data(loaded: Config) -> None:
-    paths = {
-        f"dataset.{name}.{kind}": path
-        for name, split in (("train", loaded.dataset.train), ("val", loaded.dataset.val))
-        for kind, path in split
-        if path is not None
-    }
+def _missing(loaded: Config) -> str | None:
+    """What is wrong and what to do when data or pretrained weights are not where the configuration says."""
+    dataset = loaded.dataset
+    splits = (("train", dataset.train), ("val", dataset.val)) if dataset.synthetic is None else ()
+    paths = {f"dataset.{name}.{kind}": path for name, split in splits for kind, path in split if path is not None}
+    problems = []
     if missing := [f"{key}: {path}" for key, path in paths.items() if not Path(path).exists()]:
         what_to_do = "put the data there or name its place in the data set's file (config/datasets/)"
-        if loaded.dataset.download is not None:
+        if dataset.download is not None:
             what_to_do = (
                 "`make coco` gets the data, and says where detections come from; without them, leave `detections` out of the "
                 "data set's file (config/datasets/)"
             )
-        raise ConfigError(
-            f"data set '{loaded.dataset.name}': no such file or folder: {', '.join(missing)}; {what_to_do}"
+        problems.append(f"data set '{dataset.name}': no such file or folder: {', '.join(missing)}; {what_to_do}")
+    weights = {"search.pretrained": loaded.search.pretrained if loaded.search.enabled else None}
+    weights |= {f"final.models.{name}.pretrained": model.pretrained for name, model in loaded.final.models.items()}
+    if missing := [
+        f"{key}: {path}" for key, path in weights.items() if any(not Path(file).is_file() for file in local(path))
+    ]:
+        problems.append(
+            f"pretrained weights: no such file: {', '.join(missing)}; put them there, name their place, or leave the key out"
         )
+    return "; ".join(problems) or None
+
+
+def existing(path: str | None) -> list[str]:
+    """`local` of a file that is there; of another one nothing, since a dry run goes on without it."""
+    return [file for file in local(path) if Path(file).is_file()]
 
 
 def archives(loaded: Config, optional: bool) -> list[str]:
     """The names of the archives that the data set is got from, with or without the optional ones."""
     download = loaded.dataset.download
     return [] if download is None else [name for name, one in download.archives.items() if optional or not one.optional]
-
-
-def _require_pretrained(loaded: Config) -> None:
-    paths = {"search.pretrained": loaded.search.pretrained}
-    paths |= {f"final.models.{name}.pretrained": model.pretrained for name, model in loaded.final.models.items()}
-    if missing := [
-        f"{key}: {path}" for key, path in paths.items() if not all(Path(file).is_file() for file in local(path))
-    ]:
-        raise ConfigError(f"pretrained weights: no such file: {', '.join(missing)}; put them there or name their place")
 
 
 def local(path: str | None) -> list[str]:

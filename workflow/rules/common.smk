@@ -151,7 +151,7 @@ def get_champion(wildcards):
 
 def get_pretrained(wildcards):
     """The file that a final network starts from, when it has one and that is not in a bucket."""
-    return plan.local(cfg.final.models[wildcards.model].pretrained)
+    return plan.existing(cfg.final.models[wildcards.model].pretrained)
 
 
 def get_train_settings(wildcards):
@@ -164,12 +164,22 @@ def get_archives(optional):
     return expand("<dataset>/files/archives/{archive}.json", archive=names)
 
 
+def present(path):
+    """A file of the data set or of pretrained weights; nothing where a dry run goes on without it."""
+    made = cfg.dataset.synthetic is not None and path != []
+    return path if made or (path and Path(path).exists()) else []
+
+
 def get_annotations(wildcards):
-    return plan.split_of(cfg, wildcards.split).annotations
+    return present(plan.split_of(cfg, wildcards.split).annotations)
 
 
 def get_detections(wildcards):
-    return cfg.dataset.val.detections if wildcards.split == plan.DETECTIONS else []
+    return (
+        present(cfg.dataset.val.detections)
+        if wildcards.split == plan.DETECTIONS
+        else []
+    )
 
 
 def get_figures():

@@ -35,8 +35,8 @@ rule predict:
 
 rule mean_pose:
     input:
-        train=cfg.dataset.train.annotations,
-        val=cfg.dataset.val.annotations,
+        train=present(cfg.dataset.train.annotations),
+        val=present(cfg.dataset.val.annotations),
     output:
         predictions="<results>/mean_pose/predictions_ground_truth.json",
     log:
@@ -61,7 +61,7 @@ rule mean_pose:
 
 rule evaluate:
     input:
-        annotations=cfg.dataset.val.annotations,
+        annotations=present(cfg.dataset.val.annotations),
         predictions="<results>/{source}/predictions_{boxes}.json",
     output:
         metrics="<results>/{source}/metrics_{boxes}.json",

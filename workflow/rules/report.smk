@@ -160,7 +160,7 @@ rule figure_model:
 
 rule figure_overlays:
     input:
-        annotations=cfg.dataset.val.annotations,
+        annotations=present(cfg.dataset.val.annotations),
         predictions="<results>/models/{model}/predictions_ground_truth.json",
     output:
         figure=report(

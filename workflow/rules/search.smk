@@ -101,7 +101,7 @@ if cfg.search.pretrained:
     rule seed_ancestor:
         input:
             children="<search>/gen_000/children.json",
-            pretrained=plan.local(cfg.search.pretrained),
+            pretrained=plan.existing(cfg.search.pretrained),
         output:
             weights="<search>/gen_000/child_00/initial.safetensors",
             report="<search>/gen_000/child_00/inheritance.json",

@@ -3,8 +3,7 @@
 import logging
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,6 +15,7 @@ from pipeline_lib.data import records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError, EvoPoseError
 from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.layers import Supervised
+from pipeline_lib.nets.precision import precision
 from pipeline_lib.nets.weights import get_weights
 from pipeline_lib.train.history import History
 from pipeline_lib.train.model import HEAT_MAPS, PoseModel
@@ -76,7 +76,7 @@ def train(
     devices.configure(settings.cpu_threads, settings.deterministic)
     strategy = devices.strategy(device, settings.devices)
     keras.utils.set_random_seed(seed % 2**32)
-    with strategy.scope(), _precision(settings.precision):
+    with strategy.scope(), precision(settings.precision):
         network = build_architecture(
             architecture,
             weights=tensors,
@@ -252,14 +252,3 @@ def _read(path: str | os.PathLike[str], keypoints: int) -> records.Manifest:
 def _divisor(steps: int, wanted: int) -> int:
     """The largest divisor of `steps` up to `wanted`: Keras would run into the next epoch with any other number."""
     return next(divisor for divisor in range(min(wanted, steps), 0, -1) if steps % divisor == 0)
-
-
-@contextmanager
-def _precision(precision: str) -> Iterator[None]:
-    """Layers made within compute in `precision`; their variables are float32."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

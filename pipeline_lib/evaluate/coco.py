@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 UNDEFINED = -1.0
-_LABELLED = "no annotated person has labelled keypoints"
+_LABELLED = "no person in the annotated images has labelled keypoints"
 _MEDIUM = "no person with labelled keypoints has a medium area (32^2 to 96^2 pixels)"
 _LARGE = "no person with labelled keypoints has a large area (96^2 pixels or more)"
 
@@ -70,7 +70,8 @@ def evaluate(
     log.debug("pycocotools:\n%s", said.getvalue())
     metrics = dict(zip(METRICS, map(float, evaluation.stats), strict=True))
     persons = sum(
-        bool(person["num_keypoints"]) and not person.get("iscrowd", 0) for person in truth.dataset["annotations"]
+        bool(person["num_keypoints"]) and not person.get("iscrowd", 0) and person["image_id"] in images
+        for person in truth.dataset["annotations"]
     )
     return {
         "metrics": metrics,

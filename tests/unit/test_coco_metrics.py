@@ -175,11 +175,18 @@ def test_an_undefined_metric_is_explained() -> None:
     evaluation = evaluate(annotated(large), [predicted(large)], SIGMAS)
     assert evaluation["metrics"]["APM"] == evaluation["metrics"]["ARM"] == -1
     assert set(evaluation["explanations"]) == {"APM", "ARM"}
-    assert "medium" in evaluation["explanations"]["APM"]
+    assert all("medium" in text for text in evaluation["explanations"].values())
     medium = person(1, 1, MEDIUM)
     evaluation = evaluate(annotated(medium), [predicted(medium)], SIGMAS)
     assert set(evaluation["explanations"]) == {"APL", "ARL"}
-    assert "large" in evaluation["explanations"]["APL"]
+    assert all("large" in text for text in evaluation["explanations"].values())
+    small = person(1, 1, 20.0)
+    evaluation = evaluate(annotated(small), [predicted(small)], SIGMAS)
+    assert set(evaluation["explanations"]) == {"APM", "ARM", "APL", "ARL"}
+    assert all(("medium" if name[-1] == "M" else "large") in text for name, text in evaluation["explanations"].items())
+    elsewhere = evaluate(annotated(person(1, 7)), [], SIGMAS)
+    assert elsewhere["persons"] == 0 and set(elsewhere["explanations"]) == set(METRICS)
+    assert "labelled" in elsewhere["explanations"]["APL"]
     evaluation = evaluate(annotated(), [], SIGMAS)
     assert set(evaluation["explanations"]) == set(METRICS)
     assert "labelled" in evaluation["explanations"]["AP"]

@@ -1,0 +1,37 @@
+"""Results of a network as a zip file for COCO's evaluation server: checked, rounded, the best 20 people of an image."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from pipeline_lib import cli
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    from pipeline_lib import artifacts
+    from pipeline_lib.evaluate import submission
+
+    results = artifacts.read_json(arguments.results)
+    images = [image["id"] for image in artifacts.read_json(arguments.images)["images"]]
+    people = submission.submission(results, images, arguments.keypoints)
+    submission.write(arguments.archive, people)
+    log.info("%d of %d people in %d images: %s", len(people), len(results), len(images), arguments.archive)
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--results", type=Path, required=True, help="COCO keypoint result list (JSON)")
+    options.add_argument(
+        "--images", type=Path, required=True, help="COCO annotations or image list of the predicted images (JSON)"
+    )
+    options.add_argument("--keypoints", type=int, default=17, help="keypoints of a person (default: %(default)s)")
+    options.add_argument(
+        "--archive", type=Path, required=True, help="output: person_keypoints_<images>_<algorithm>_results.zip"
+    )
+    return options
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -516,6 +516,8 @@ class EvaluationConfig(Section):
     )
     score_threshold: float = Field(0.2, description="Keypoints below it do not count in a person's score.")
     cpu_threads: Positive = Field(1, description="TensorFlow's CPU threads of a prediction.")
+    frame_rate: bool = Field(False, description="Measure the frame rate of every final network, too.")
+    latency_passes: Positive = Field(1000, description="Forward passes that a frame rate is averaged over.")
 
 
 class ReportConfig(Section):

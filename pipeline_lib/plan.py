@@ -184,9 +184,9 @@ def number(value: int, digits: int = 3) -> str:
     return f"{value:0{digits}d}"
 
 
-def settings(section: BaseModel) -> str:
-    """A section as the JSON text of a `--settings` option: what differs from the defaults."""
-    return section.model_dump_json(exclude_defaults=True)
+def settings(section: BaseModel, *without: str) -> str:
+    """A section as the JSON text of a `--settings` option: what differs from the defaults, `without` some keys."""
+    return section.model_dump_json(exclude_defaults=True, exclude=set(without))
 
 
 def device(loaded: Config, default_resources: Mapping[str, Any] | None) -> str:
@@ -265,3 +265,18 @@ def figures(loaded: Config) -> list[str]:
     for model in loaded.final.models:
         names += [f"training_{model}.svg", f"overlays_{model}.png"]
     return names
+
+
+def submissions(loaded: Config) -> list[str]:
+    """The archives for COCO's server, of every final network on every kind of boxes, below models/."""
+    return [
+        f"{model}/submission_{boxes_}/person_keypoints_{image_set(split_of(loaded, BOXES[boxes_]))}_{model}_results.zip"
+        for model in loaded.final.models
+        for boxes_ in boxes(loaded)
+    ]
+
+
+def image_set(split: Split) -> str:
+    """What COCO calls the images of a split, by the name of its annotations: val2017, test-dev2017."""
+    stem = Path(split.annotations).stem.removeprefix("person_keypoints_").removeprefix("image_info_")
+    return re.sub(r"[^A-Za-z0-9-]+", "-", stem)

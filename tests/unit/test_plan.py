@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pipeline_lib import config, plan
-from pipeline_lib.config import ModelConfig, SearchSpace
+from pipeline_lib.config import EvaluationConfig, ModelConfig, SearchSpace, Split
 from pipeline_lib.errors import ConfigError
 from tests import loopback
 
@@ -195,6 +195,31 @@ def test_settings_are_what_differs_and_come_back():
     assert plan.settings(space) == '{"max_blocks":[3,3,3,3,3,3,3]}'
     assert SearchSpace.model_validate_json(plan.settings(space)) == space
     assert plan.settings(ModelConfig()) == "{}"
+
+
+def test_settings_without_what_does_not_change_a_result():
+    evaluation = EvaluationConfig(batch=5, frame_rate=True, latency_passes=9)
+    assert plan.settings(evaluation, "frame_rate", "latency_passes") == '{"batch":5}'
+
+
+@pytest.mark.parametrize(
+    ("annotations", "name"),
+    [
+        ("a/person_keypoints_val2017.json", "val2017"),
+        ("a/image_info_test-dev2017.json", "test-dev2017"),
+        ("own_people.v1.json", "own-people-v1"),
+    ],
+)
+def test_image_sets_are_named_as_their_annotations(annotations, name):
+    assert plan.image_set(Split(images="x", annotations=annotations)) == name
+
+
+def test_submissions():
+    loaded = config.load(raw(), ROOT)
+    folder = "evopose_m/submission_"
+    assert plan.submissions(loaded) == [
+        f"{folder}{boxes}/person_keypoints_val_evopose_m_results.zip" for boxes in ("ground_truth", "detections")
+    ]
 
 
 def prefixed(root, conda, command):

@@ -27,8 +27,9 @@ CONFIG["search"] |= {"generations": 3, "children": {1: 2, 3: 1}, "ancestor_epoch
 CONFIG["search"] |= {"target_parameters": 23000.0, "train": {"epochs": 2, "cpu_threads": 2, "evaluate_initial": True}}
 CONFIG["final"]["models"]["flat"] = {"height": 32, "width": 48, "coefficients": [2.0, 1.5]}
 CONFIG["final"]["train"] = {"epochs": 4, "cpu_threads": 3, "keep": "last"}
-CONFIG["evaluation"] = {"batch": 5, "cpu_threads": 4}
+CONFIG["evaluation"] = {"batch": 5, "cpu_threads": 4, "latency_passes": 11}
 CONFIG["report"] = {"overlays": 9}
+OPTIONAL = ("networks", "frame_rates", "submissions")
 CHILDREN = (1, 2, 2, 1)  # of each generation
 PARENTS = (1, 2, 2, 2)
 GENERATIONS = range(4)
@@ -106,7 +107,8 @@ def plan(folder: Path, config: dict[str, Any]) -> list[Job]:
         text, number = re.subn(r"^ +message:\n.*\n", "", rules.read_text(), flags=re.MULTILINE)
         assert number or rules.stem == "common"
         rules.write_text(text)
-    done = place.snakemake("-n", "-p", "--cores", "8", "--snakefile", "workflow/Snakefile", profile="tpu")
+    options = ("-n", "-p", "--cores", "8", "--snakefile", "workflow/Snakefile")
+    done = place.snakemake(*options, "all", *OPTIONAL, profile="tpu")
     assert done.returncode == 0, done.stderr[-3000:]
     blocks = re.split(r"^(?=(?:local)?rule \w+:$)", done.stdout, flags=re.MULTILINE)[1:]
     return [parsed(block) for block in blocks if "\nShell command: None" not in block]
@@ -308,10 +310,36 @@ def test_predictions(planned: list[Job], model: str, boxes: str, split: str) -> 
     assert job.program == "scripts/predict.py"
     assert job.one("--weights") == f"{MODELS}/{model}/weights.safetensors"
     assert job.one("--manifest") == f"{DATA}/{split}/manifest.json"
-    assert job.read("--settings") == CONFIG["evaluation"]
+    # Without what only concerns the frame rate: another number of passes predicts nothing again.
+    assert job.read("--settings") == {"batch": 5, "cpu_threads": 4}
     assert job.one("--device") == "tpu"
     assert (job.threads, job.resources["accelerator"], job.resources["device"]) == (4, "1", "tpu")
     keypoints(job)
+
+
+@pytest.mark.parametrize("model", ["big", "flat"])
+def test_frame_rates(planned: list[Job], model: str) -> None:
+    job = select(planned, "latency", "--result")[f"{MODELS}/{model}/latency.json"]
+    assert job.program == "scripts/latency.py"
+    assert job.one("--weights") == f"{MODELS}/{model}/weights.safetensors"
+    assert [job.one(f"--{name}") for name in ("name", "passes", "threads", "device")] == [model, "11", "4", "tpu"]
+    # Alone on the machine, or what runs beside it is measured, too.
+    assert (job.threads, job.resources["accelerator"], job.resources["device"]) == (8, "1", "tpu")
+
+
+@pytest.mark.parametrize("boxes", ["ground_truth", "detections"])
+def test_submissions(planned: list[Job], planned_on_a_cpu: list[Job], boxes: str) -> None:
+    archive = f"{MODELS}/big/submission_{boxes}/person_keypoints_val_big_results.zip"
+    job = select(planned, "submission", "--archive")[archive]
+    assert job.program == "scripts/submission.py"
+    assert job.one("--results") == f"{MODELS}/big/predictions_{boxes}.json"
+    assert (job.one("--images"), job.one("--keypoints")) == (ANNOTATIONS["val"], "17")
+    assert select(planned_on_a_cpu, "submission", "--archive")[archive].one("--keypoints") == "3"
+
+
+def test_networks(planned: list[Job]) -> None:
+    job = select(planned, "networks", "--csv")[f"{RESULTS}/networks.csv"]
+    assert job.program == "scripts/networks.py"
 
 
 def test_mean_pose_and_metrics(planned: list[Job]) -> None:
@@ -404,13 +432,13 @@ def test_every_program_of_the_rules_is_looked_at(planned: list[Job]) -> None:
 
 def test_steps_without_training_need_no_device(planned: list[Job]) -> None:
     trained = {job.rule for job in planned if "accelerator" in job.resources}
-    assert trained == {"train_child", "train_model", "predict"}
+    assert trained == {"train_child", "train_model", "predict", "latency"}
     assert {job.rule for job in planned if job.threads > 1} == {*trained, "synthesize"}
 
 
 def test_trainings_on_a_cpu_take_no_accelerator(planned_on_a_cpu: list[Job]) -> None:
     """Else the profile's one accelerator would let them run one after the other."""
-    found = [job for job in planned_on_a_cpu if job.rule in ("train_child", "train_model", "predict")]
+    found = [job for job in planned_on_a_cpu if job.rule in ("train_child", "train_model", "predict", "latency")]
     assert {(job.resources["accelerator"], job.resources["device"], job.one("--device")) for job in found} == {
         ("0", "cpu", "cpu")
     }
@@ -418,7 +446,7 @@ def test_trainings_on_a_cpu_take_no_accelerator(planned_on_a_cpu: list[Job]) -> 
 
 def test_the_keypoints_are_those_of_the_data_set(planned_on_a_cpu: list[Job]) -> None:
     given = {job.rule: job.one("--keypoints") for job in planned_on_a_cpu if "--keypoints" in job.options}
-    assert (given.pop("initialise"), given.pop("scale")) == ("3", "3")
+    assert [given.pop(rule) for rule in ("initialise", "scale", "submission")] == ["3", "3", "3"]
     assert given.keys() == {"convert", "mean_pose", "predict", "evaluate", "figure_overlays"}
     assert all(json.loads(text) == KEYPOINTS for text in given.values())
 

@@ -42,6 +42,15 @@ def test_parts_of_the_workflow_are_targets(workplace: Workplace, target: str, en
     assert not beyond & planned.keys()
 
 
+def test_frame_rates_belong_to_a_run_that_asks_for_them(workplace: Workplace) -> None:
+    done = workplace.snakemake("-n", "--quiet", "rules")
+    assert "latency" not in jobs(done.stdout + done.stderr)
+    workplace.configure({**TINY, "evaluation": {"frame_rate": True}})
+    done = workplace.snakemake("-n", "--quiet", "rules")
+    assert done.returncode == 0, done.stderr
+    assert jobs(done.stdout + done.stderr)["latency"] == 1
+
+
 def test_two_hundred_generations_are_planned(workplace: Workplace) -> None:
     config = copy.deepcopy(TINY)
     config["search"] |= {"generations": 200, "children": 1, "parents": 1}

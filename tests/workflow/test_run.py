@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,35 @@ def test_the_report_is_made_offline(finished: Workplace) -> None:
     report = (finished.folder / "report.html").read_text()
     for text in ("2 Evolution", "3 Weight transfer", "5 Final networks", "overlays_big.png"):
         assert text in report, text
+
+
+def test_what_is_made_only_when_asked_for(finished: Workplace, tmp_path: Path) -> None:
+    """Frame rates, archives for COCO's server, the table of networks, and their place in the report."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.folder, copy, symlinks=True)
+    place = Workplace.__new__(Workplace)
+    place.folder = copy
+    place.configure({**TINY, "evaluation": {"latency_passes": 4}})
+    targets = ("all", "frame_rates", "submissions", "networks")
+    done = place.snakemake(*targets)
+    assert done.returncode == 0, done.stderr[-6000:]
+    # Nothing else was made again, though the section of the predictions has another number.
+    assert set(jobs(done.stdout + done.stderr)) - {"total"} == {
+        *targets[1:], "all", "latency", "submission",
+    }  # fmt: skip
+    measured = json.loads((copy / "results/tiny/models/big/latency.json").read_text())
+    assert measured["network"] == "big" and measured["passes"] == 4 and measured["fps"] > 0
+    assert (measured["height"], measured["width"]) == (40, 40)
+    for boxes in ("ground_truth", "detections"):
+        name = "person_keypoints_val_big_results"
+        archive = zipfile.ZipFile(copy / f"results/tiny/models/big/submission_{boxes}/{name}.zip")
+        people = json.loads(archive.read(f"{name}.json"))
+        predicted = json.loads((copy / f"results/tiny/models/big/predictions_{boxes}.json").read_text())
+        assert {person["image_id"] for person in people} == {person["image_id"] for person in predicted}
+    assert "evopose2d_s" in (copy / "results/tiny/networks.csv").read_text()
+    done = place.snakemake(*targets, "--report", "report.html")
+    assert done.returncode == 0, done.stderr
+    assert "Published networks beside the paper" in (copy / "report.html").read_text()
 
 
 def test_the_same_seed_gives_the_same_bytes(finished: Workplace, workplace: Workplace) -> None:

@@ -186,6 +186,19 @@ def get_figures():
     return [f"<results>/figures/{name}" for name in plan.figures(cfg)]
 
 
+def get_frame_rates():
+    return expand("<results>/models/{model}/latency.json", model=cfg.final.models)
+
+
+def get_submissions():
+    return [f"<results>/models/{name}" for name in plan.submissions(cfg)]
+
+
+def get_images(wildcards):
+    """The list of the images that were predicted."""
+    return plan.split_of(cfg, plan.BOXES[wildcards.boxes]).annotations
+
+
 def get_box_manifest(wildcards):
     return f"<data>/{plan.BOXES[wildcards.boxes]}/manifest.json"
 

@@ -1,4 +1,7 @@
-"""Final networks -> COCO result files -> AP and AR, beside those of a mean-pose predictor (paper, section V-B)."""
+"""Final networks -> COCO result files -> AP and AR, beside those of a mean-pose predictor (paper, section V-B).
+
+Where they are asked for, also archives of the results for COCO's server, and frame rates.
+"""
 
 
 rule predict:
@@ -18,7 +21,7 @@ rule predict:
         accelerator=ACCELERATOR,
         device=DEVICE,
     params:
-        settings=plan.settings(cfg.evaluation),
+        settings=plan.settings(cfg.evaluation, "frame_rate", "latency_passes"),
         keypoints=plan.settings(cfg.dataset.keypoints),
     message:
         "{wildcards.model}: predicting on {wildcards.boxes} boxes"
@@ -85,3 +88,59 @@ rule evaluate:
         " --keypoints {params.keypoints:q}"
         " --metrics {output.metrics:q}"
         " 2> {log:q}"
+
+
+rule submission:
+    input:
+        predictions="<results>/models/{model}/predictions_{boxes}.json",
+        images=get_images,
+    output:
+        archive="<results>/models/{model}/submission_{boxes}/person_keypoints_{images}_{model}_results.zip",
+    log:
+        "<logs>/models/{model}/submission_{boxes}_{images}.log",
+    wildcard_constraints:
+        images="[A-Za-z0-9-]+",
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    params:
+        keypoints=len(cfg.dataset.keypoints.names),
+    message:
+        "{wildcards.model}: results on {wildcards.boxes} boxes for COCO's server"
+    shell:
+        "exec python scripts/submission.py"
+        " --results {input.predictions:q}"
+        " --images {input.images:q}"
+        " --keypoints {params.keypoints}"
+        " --archive {output.archive:q}"
+        " 2> {log:q}"
+
+
+rule latency:
+    input:
+        weights="<results>/models/{model}/weights.safetensors",
+    output:
+        result="<results>/models/{model}/latency.json",
+    log:
+        "<logs>/models/{model}/latency.log",
+    conda:
+        "../../envs/evopose.yaml"
+    # All cores of this machine: a job beside it would be measured, too.
+    threads: workflow.resource_settings.cores or cfg.evaluation.cpu_threads
+    resources:
+        accelerator=ACCELERATOR,
+        device=DEVICE,
+    params:
+        passes=cfg.evaluation.latency_passes,
+        threads=cfg.evaluation.cpu_threads,
+    message:
+        "{wildcards.model}: measuring the frame rate"
+    shell:
+        "exec python scripts/latency.py"
+        " --weights {input.weights:q}"
+        " --name {wildcards.model}"
+        " --passes {params.passes}"
+        " --threads {params.threads}"
+        " --device {resources.device}"
+        " --result {output.result:q}"
+        " > {log:q} 2>&1"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipeline_lib.evaluate.coco import METRICS
+from pipeline_lib.plots import networks
 from pipeline_lib.search import comparison, population
 from pipeline_lib.train import history
 
@@ -27,6 +28,7 @@ def test_columns_are_those_that_are_written():
     assert columns("`population.csv`, best first:") == population.POPULATION_COLUMNS
     assert set(columns("With `search.compare_scratch`")) == set(comparison.COLUMNS)
     assert columns("### `history.csv`") == history.COLUMNS
+    assert columns("### `networks.csv`") == networks.COLUMNS
     assert f"`metrics` ({', '.join(METRICS)}," in OUTPUT
 
 
@@ -52,10 +54,13 @@ def test_make_targets_exist():
 
 
 def test_scripts_options_exist():
-    for program, figure, options in re.findall(r"python scripts/(\w+)\.py (\w+) (.*)", USAGE):
+    commands = re.findall(r"python scripts/(\w+)\.py(.*)", USAGE)
+    assert {"plot", "networks", "latency", "submission"} <= {program for program, _ in commands}
+    for program, words in commands:
         source = (ROOT / f"scripts/{program}.py").read_text()
-        assert f'"{figure}"' in source
-        for option in re.findall(r"--[a-z-]+", options):
+        if program == "plot":
+            assert f'"{words.split()[0]}"' in source
+        for option in re.findall(r"--[a-z-]+", words):
             assert f'"{option}"' in source
 
 

@@ -328,8 +328,8 @@ def test_settings_reach_the_network(
     def build(architecture: Architecture, **options: Any) -> None:
         seen.update(options, architecture=architecture, policy=keras.config.dtype_policy().name)
 
-    def fit(network: None, training: records.Manifest, validation: records.Manifest, *rest: Any, **named: Any) -> None:
-        seen.update(training=training.examples, validation=validation.examples, rest=rest[:3])
+    def fit(network: None, training: records.Manifest, validation: records.Manifest, *rest: Any, **how: Any) -> None:
+        seen.update(training=training.examples, validation=validation.examples, rest=rest[:3], how=how)
         raise Reached
 
     monkeypatch.setattr(trainer, "build_architecture", build)
@@ -351,6 +351,7 @@ def test_settings_reach_the_network(
     assert seen.pop("weights").keys() == initial_weights(TINY, 1).keys()
     assert seen == {
         "supervised": False,
+        "how": {"supervised": TINY.supervised()},
         "architecture": TINY,
         "batch_norm_momentum": 0.7,
         "stochastic_depth": 0.3,

@@ -22,16 +22,19 @@ log = logging.getLogger(__name__)
 # Options of Snakemake with which it runs no job.
 PLANNING = ("--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--lint", "--summary", "--unlock")
 
-TRAIN, VAL, DETECTIONS = "train", "val", "val_detections"
+TRAIN, VAL, DETECTIONS, TEST = "train", "val", "val_detections", "test_detections"
 # The training images of a search with a hold-out, and the others; the fraction is part of the name.
 SEARCHED, HELD_OUT = "search", "holdout"
 # Which boxes a network is evaluated on, and the records that hold them.
 BOXES = {"ground_truth": VAL, "detections": DETECTIONS}
+# Those of images without public annotations are predicted for COCO's server alone.
+PREDICTED = {**BOXES, "test": TEST}
 # What the conversion keeps of a split (the training filter drops crowds and persons without a labelled keypoint).
 PURPOSE = {
     TRAIN: "training",
     VAL: "ground_truth",
     DETECTIONS: "detections",
+    TEST: "detections",
     SEARCHED: "training",
     HELD_OUT: "ground_truth",
 }
@@ -147,6 +150,11 @@ def splits(loaded: Config) -> list[str]:
     return found + [split for split in search_splits(loaded) if split not in found]
 
 
+def record_sets(loaded: Config) -> list[str]:
+    """Every record set that can be asked for: the `splits`, and test images where the data set has detections of them."""
+    return splits(loaded) + ([TEST] if loaded.dataset.test is not None and loaded.dataset.test.detections else [])
+
+
 def search_splits(loaded: Config) -> tuple[str, ...]:
     """The record sets that a search trains and measures its loss on; none without a search."""
     if not loaded.search.enabled:
@@ -176,6 +184,8 @@ def boxes(loaded: Config) -> list[str]:
 
 def split_of(loaded: Config, name: str) -> Split:
     """The images and annotations behind a record set."""
+    if name == TEST and loaded.dataset.test is not None:
+        return loaded.dataset.test
     return loaded.dataset.val if name in (VAL, DETECTIONS) else loaded.dataset.train
 
 
@@ -268,11 +278,18 @@ def figures(loaded: Config) -> list[str]:
 
 
 def submissions(loaded: Config) -> list[str]:
-    """The archives for COCO's server, of every final network on every kind of boxes, below models/."""
+    """The archives for COCO's server, of every final network on every kind of boxes, below models/.
+
+    Those of test images only where these and their detections are.
+    """
+    kinds = boxes(loaded)
+    test = loaded.dataset.test
+    if test is not None and test.detections and Path(test.detections).is_file() and Path(test.images).is_dir():
+        kinds.append("test")
     return [
-        f"{model}/submission_{boxes_}/person_keypoints_{image_set(split_of(loaded, BOXES[boxes_]))}_{model}_results.zip"
+        f"{model}/submission_{kind}/person_keypoints_{image_set(split_of(loaded, PREDICTED[kind]))}_{model}_results.zip"
         for model in loaded.final.models
-        for boxes_ in boxes(loaded)
+        for kind in kinds
     ]
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -505,3 +506,31 @@ def test_a_published_network_needs_no_champion(planned_as_released: list[Job]) -
     trainings = select(planned_as_released, "train_model", "--weights")
     settings = {name: trainings[f"{MODELS}/{name}/weights.safetensors"].read("--settings") for name in ("hrnet", "big")}
     assert settings["hrnet"] == settings["big"] | {"l2": 0.0}
+
+
+def test_test_images_are_predicted_for_the_server(tmp_path: Path) -> None:
+    """Without the images there is nothing to predict."""
+    archive = f"{MODELS}/big/submission_test/person_keypoints_test_big_results.zip"
+    config = copy.deepcopy(CONFIG)
+    names = {"images": "test/images", "annotations": "test/image_info_test.json", "detections": "test/boxes.json"}
+    for images in (False, True):
+        folder = tmp_path / f"images_{images}"
+        files = {name: str(folder / path) for name, path in names.items()}
+        Path(files["images"] if images else folder / "test").mkdir(parents=True)
+        for name in ("annotations", "detections"):
+            Path(files[name]).write_text("[]")
+        config["dataset"]["test"] = files
+        jobs = plan(folder, config)
+        assert (archive in select(jobs, "submission", "--archive")) == images
+    submission = select(jobs, "submission", "--archive")[archive]
+    assert submission.one("--results") == f"{MODELS}/big/predictions_test.json"
+    assert submission.one("--images") == files["annotations"]
+    predict = select(jobs, "predict", "--results")[f"{MODELS}/big/predictions_test.json"]
+    assert predict.one("--manifest") == f"{DATA}/test_detections/manifest.json"
+    convert = select(jobs, "convert", "--output")[f"{DATA}/test_detections/manifest.json"]
+    assert convert.one("--annotations") == files["annotations"] and convert.one("--images") == files["images"]
+    assert convert.one("--detections") == files["detections"] and convert.one("--purpose") == "detections"
+    # There is nothing to evaluate them with.
+    assert "test" not in {Path(written).stem.rpartition("_")[2] for written in select(jobs, "evaluate", "--metrics")}
+    refused = Workplace.snakemake(SimpleNamespace(folder=folder), "-n", f"{MODELS}/big/metrics_test.json")
+    assert refused.returncode != 0 and "metrics_test.json" in refused.stdout + refused.stderr

@@ -35,8 +35,8 @@ wildcard_constraints:
     gen=plan.GENERATION,
     member=r"child_\d+|scratch_\d+|control",
     model="|".join(map(re.escape, cfg.final.models)),
-    split="|".join(map(re.escape, plan.splits(cfg))),
-    boxes="|".join(plan.BOXES),
+    split="|".join(map(re.escape, plan.record_sets(cfg))),
+    boxes="|".join(plan.PREDICTED),
 
 
 # Programs are found and import the library however Snakemake was started; their messages go to the log of the rule,
@@ -175,11 +175,8 @@ def get_annotations(wildcards):
 
 
 def get_detections(wildcards):
-    return (
-        present(cfg.dataset.val.detections)
-        if wildcards.split == plan.DETECTIONS
-        else []
-    )
+    detected = wildcards.split in (plan.DETECTIONS, plan.TEST)
+    return present(plan.split_of(cfg, wildcards.split).detections) if detected else []
 
 
 def get_figures():
@@ -196,11 +193,11 @@ def get_submissions():
 
 def get_images(wildcards):
     """The list of the images that were predicted."""
-    return plan.split_of(cfg, plan.BOXES[wildcards.boxes]).annotations
+    return plan.split_of(cfg, plan.PREDICTED[wildcards.boxes]).annotations
 
 
 def get_box_manifest(wildcards):
-    return f"<data>/{plan.BOXES[wildcards.boxes]}/manifest.json"
+    return f"<data>/{plan.PREDICTED[wildcards.boxes]}/manifest.json"
 
 
 def get_metrics(wildcards):

@@ -74,6 +74,7 @@ rule evaluate:
         "<benchmarks>/{source}/evaluate_{boxes}.tsv"
     wildcard_constraints:
         source="mean_pose|models/[^/]+",
+        boxes="|".join(plan.BOXES),
     localrule: True
     conda:
         "../../envs/evopose.yaml"

@@ -16,6 +16,7 @@ from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, TrainSetting
 from pipeline_lib.data import convert, records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError
 from pipeline_lib.nets import build_architecture, files
+from pipeline_lib.nets.registry import Published
 from pipeline_lib.nets.spec import Architecture, initial_weights, tensors
 from pipeline_lib.train import trainer
 from scripts import train as program
@@ -258,6 +259,18 @@ def test_accumulation_trains(manifest: Path, initial: Path, tmp_path: Path) -> N
     assert float(history[-1]["loss"]) == pytest.approx(float(rows[-1]["loss"]), rel=0.02)
     difference = np.abs(weights["stem_bn/moving_mean"] - whole["stem_bn/moving_mean"]).max()
     assert difference > 1e-4
+
+
+@pytest.mark.slow
+def test_a_network_of_several_outputs(manifest: Path, tmp_path: Path) -> None:
+    """CPN: every output is trained, the heat maps are validated, the file has the weights of all."""
+    network = Published("cpn", 32, 32)
+    files.save(tmp_path / "initial.safetensors", network, initial_weights(network, 1))
+    weights, history = run(manifest, tmp_path / "initial.safetensors", tmp_path, epochs=1, l2=0, keep="last")
+    before = files.load(tmp_path / "initial.safetensors")[1]
+    for name in ("conv1_conv/kernel", "global1_final/kernel", "refine1_block3_3_conv/kernel", "final_conv/kernel"):
+        assert not np.array_equal(weights[name], before[name]), name
+    assert float(history[1]["loss"]) > 3 * float(history[1]["data_loss"]), "the sum of five outputs"
 
 
 def test_detections_cannot_be_trained_on(manifest: Path, initial: Path, tmp_path: Path) -> None:

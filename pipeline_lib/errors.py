@@ -1,5 +1,8 @@
 """Errors of the user: every message says what is wrong, where, and what to do."""
 
+# Snakemake tracks neither images nor shards, so that a conversion has to be forced.
+CONVERT_AGAIN = "run the conversion again: `snakemake data -R convert`, with your --profile and --configfile"
+
 
 class EvoPoseError(Exception):
     """Base of all errors that are shown as one message instead of a traceback."""

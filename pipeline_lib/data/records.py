@@ -23,7 +23,8 @@ from pydantic import ValidationError
 from pipeline_lib.artifacts import read_json
 from pipeline_lib.config import Augmentation, KeypointSchema, explain
 from pipeline_lib.data import augment
-from pipeline_lib.errors import ArtifactError, DataError, EvoPoseError
+from pipeline_lib.data.images import decode
+from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError, DataError, EvoPoseError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -70,7 +71,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """
     path = Path(path)
     content = read_json(path)
-    again = "run the conversion again"
+    again = CONVERT_AGAIN
     try:
         if content["schema_version"] != SCHEMA_VERSION or content["records"] != "images":
             raise ArtifactError(f"{path}: schema version {SCHEMA_VERSION} with records of images is expected; {again}")
@@ -141,7 +142,7 @@ class Reader:
         try:
             feature = Example.FromString(data).features.feature
         except Exception as error:  # protobuf's own error class depends on its implementation
-            raise ArtifactError(f"{where}: not a record of this workflow ({error}); run the conversion again") from None
+            raise ArtifactError(f"{where}: not a record of this workflow ({error}); {CONVERT_AGAIN}") from None
         return dict(feature), where
 
     def _index(self, place: int) -> list[tuple[int, int]]:
@@ -158,11 +159,11 @@ class Reader:
                 found.append((end + _HEADER, length))
                 end += _HEADER + length + _FOOTER
         if end != size:
-            raise ArtifactError(f"{shard.path}: damaged after {len(found) - 1} records; run the conversion again")
+            raise ArtifactError(f"{shard.path}: damaged after {len(found) - 1} records; {CONVERT_AGAIN}")
         if len(found) != shard.examples:
             raise ArtifactError(
                 f"{shard.path}: {len(found)} records, {shard.examples} according to {self.manifest.path.name}; "
-                "run the conversion again"
+                f"{CONVERT_AGAIN}"
             )
         return found
 
@@ -178,22 +179,31 @@ class _Loader:
     seed: int
 
     def __call__(self, epoch: np.int64, position: np.int64) -> tuple[Any, ...]:
-        """image, keypoints, weight, image_id, annotation_id, score, inverse, box; see `dataset`."""
-        schema = self.reader.manifest.keypoints
+        """image, keypoints, weight, image_id, annotation_id, score, inverse, box (see `dataset`), and what went wrong.
+
+        An exception would have TensorFlow print its traceback, once for each thread that meets a damaged record.
+        """
+        try:
+            return (*self._load(epoch, position), b"")
+        except EvoPoseError as error:
+            return (*self._nobody(), f"{type(error).__name__}: {error}".encode())
+
+    def _nobody(self) -> tuple[Any, ...]:
+        return (
+            np.full((self.height, self.width, 3), augment.MEAN_COLOUR, np.uint8),
+            np.zeros((len(self.reader.manifest.keypoints.names), 3), np.float32),
+            np.float32(0),
+            np.int64(0),
+            np.int64(0),
+            np.float32(0),
+            np.eye(2, 3, dtype=np.float32),
+            np.zeros(4, np.float32),
+        )
+
+    def _load(self, epoch: np.int64, position: np.int64) -> tuple[Any, ...]:
         if position == PADDING:
-            image = np.full((self.height, self.width, 3), augment.MEAN_COLOUR, np.uint8)
-            nobody = np.zeros((len(schema.names), 3), np.float32)
-            identity = np.eye(2, 3, dtype=np.float32)
-            return (
-                image,
-                nobody,
-                np.float32(0),
-                np.int64(0),
-                np.int64(0),
-                np.float32(0),
-                identity,
-                np.zeros(4, np.float32),
-            )
+            return self._nobody()
+        schema = self.reader.manifest.keypoints
         feature, where = self.reader.features(int(position))
         try:
             image_id, annotation_id = (feature[name].int64_list.value[0] for name in ("image_id", "annotation_id"))
@@ -202,12 +212,12 @@ class _Loader:
             keypoints = np.array(feature["keypoints"].float_list.value, np.float32).reshape(len(schema.names), 3)
             encoded = np.frombuffer(feature["image"].bytes_list.value[0], np.uint8)
         except (KeyError, IndexError, ValueError) as error:
-            raise ArtifactError(f"{where}: not a record of this workflow ({error!r}); convert again") from None
+            raise ArtifactError(f"{where}: not a record of this workflow ({error!r}); {CONVERT_AGAIN}") from None
         draw = augment.UNCHANGED
         if self.augmentation is not None:
             draw = augment.sample(self.augmentation, self.seed, int(epoch), int(position))
         pixels, moved, affine = augment.crop(
-            _decode(encoded, f"{where} (image {image_id})"),
+            _pixels(encoded, f"{where} (image {image_id})"),
             keypoints,
             box,
             self.height,
@@ -220,15 +230,11 @@ class _Loader:
         return pixels, moved, np.float32(1), np.int64(image_id), np.int64(annotation_id), np.float32(score), back, box
 
 
-def _decode(encoded: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-    """RGB pixels as they are stored: grey-scale images get three channels, an EXIF orientation is not applied."""
-    try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        image = None
+def _pixels(encoded: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+    image = decode(encoded)
     if image is None:
-        raise DataError(f"{where}: the image cannot be decoded; replace it and run the conversion again")
-    return np.asarray(image, np.uint8)
+        raise DataError(f"{where}: the image cannot be decoded; replace it and {CONVERT_AGAIN}")
+    return image
 
 
 def dataset(
@@ -299,7 +305,10 @@ def dataset(
         return numbered.map(lambda position: (epoch, position))
 
     def one_record(epoch: "tf.Tensor", position: "tf.Tensor") -> Any:
-        values = tf.numpy_function(load, [epoch, position], [dtype for dtype, _ in fields.values()], stateful=False)
+        types = [*(dtype for dtype, _ in fields.values()), tf.string]
+        *values, problem = tf.numpy_function(load, [epoch, position], types, stateful=False)
+        with tf.control_dependencies([tf.debugging.Assert(tf.equal(problem, ""), [problem])]):
+            values = [tf.identity(value) for value in values]
         named = {name: tf.ensure_shape(value, fields[name][1]) for name, value in zip(fields, values, strict=True)}
         return named if metadata else (named["image"], named["keypoints"], named["weight"])
 
@@ -328,7 +337,8 @@ def readable_errors() -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         known: dict[str, type[EvoPoseError]] = {kind.__name__: kind for kind in (ArtifactError, DataError)}
-        found = re.search(rf"\b({'|'.join(known)}): (.*)", str(error))
+        # The text of a failed tf.debugging.Assert, in which quotation marks are escaped.
+        found = re.search(rf"\[({'|'.join(known)}): (.*)\]", str(error))
         if found is None:
             raise
-        raise known[found[1]](found[2]) from None
+        raise known[found[1]](re.sub(r"\\(.)", r"\1", found[2])) from None

@@ -4,16 +4,15 @@ A record (`tf.train.Example`) holds one person: image (the bytes of the image fi
 detection), box (x, y, w, h), keypoints (K x (x, y, v)), score (1: ground truth), height and width of the image.
 """
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 
 from pipeline_lib.artifacts import atomic_path, read_json, sha256, write_json
 from pipeline_lib.data.coco import Person
+from pipeline_lib.data.images import check
 from pipeline_lib.data.tfrecord import encode_example, write_record
 from pipeline_lib.errors import DataError, EvoPoseError
 
@@ -83,12 +82,14 @@ def _write(name: str, plans: Path, images: Path, output: Path) -> dict[str, Any]
 
 
 def _read_image(path: Path, height: int, width: int) -> bytes:
-    """The bytes of an image file whose header can be read and says the annotated size; raises `DataError`."""
+    """The bytes of an image file that can be decoded and has the annotated size; raises `DataError`.
+
+    It is decoded here, once for all of its people, so that a damaged file ends the conversion and not a training.
+    """
     try:
         content = path.read_bytes()
-        with PIL.Image.open(io.BytesIO(content)) as header:
-            size = (header.height, header.width)
-    except (OSError, SyntaxError) as error:
+        size = check(content)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: not readable as an image ({error}); download it again, or delete it") from None
     if size != (height, width):
         raise DataError(

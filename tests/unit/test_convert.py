@@ -15,6 +15,7 @@ import pytest
 
 from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, KeypointSchema
 from pipeline_lib.data import convert as conversion
+from pipeline_lib.data import images, shards
 from pipeline_lib.data.convert import convert
 from pipeline_lib.data.tfrecord import encode_example
 from pipeline_lib.errors import ConfigError, DataError
@@ -177,14 +178,21 @@ def test_nothing_of_an_earlier_conversion_is_left(source: Path, tmp_path: Path) 
     assert set(contents(tmp_path)) == {shard["file"] for shard in manifest["shards"]} | {"manifest.json", "mine.txt"}
 
 
+NOISE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+JPEG, PNG = (cv2.imencode(kind, NOISE)[1].tobytes() for kind in (".jpg", ".png"))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (b"no image at all", r"b\.png: not readable as an image"),
+        (JPEG[: len(JPEG) // 2], r"b\.png: not readable as an image \(image file is truncated"),
+        (JPEG[:-2], r"b\.png: not readable as an image \(image file is truncated"),
+        (PNG[: len(PNG) // 2], r"b\.png: not readable as an image \(its pixels cannot be decoded\); download it again"),
         (cv2.imencode(".png", np.zeros((40, 30), np.uint8))[1].tobytes(), r"b\.png: 40x30 pixels.*30x40"),
         (cv2.imencode(".png", np.zeros((30, 41), np.uint8))[1].tobytes(), r"b\.png: 30x41 pixels.*30x40"),
     ],
-    ids=["damaged", "turned", "wider"],
+    ids=["damaged", "half a JPEG", "JPEG without its end", "half a PNG", "turned", "wider"],
 )
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
 def test_unusable_images_are_named_and_leave_no_manifest(
@@ -200,6 +208,22 @@ def test_unusable_images_are_named_and_leave_no_manifest(
         run(tmp_path, tmp_path / "records", mode=mode)
     whole = {"00000-of-00003.tfrecord", "00002-of-00003.tfrecord"}
     assert set(contents(tmp_path / "records")) <= whole, "nothing is left of the shard with that image"
+
+
+def test_a_cut_jpeg_is_recognised_where_opencv_fills_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert images.check(JPEG) == images.check(PNG) == (30, 40)
+    monkeypatch.setattr(images, "decode", lambda encoded: NOISE)  # as OpenCV 4 does
+    with pytest.raises(OSError, match="truncated"):
+        images.check(JPEG[: len(JPEG) // 2])
+
+
+def test_an_image_is_decoded_once_whoever_is_on_it(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+    monkeypatch.setattr(shards, "check", lambda content: checked.append(content) or images.check(content))
+    assert run(source, tmp_path, mode="in_memory", shard_size=10)["examples"] > 3
+    assert len(checked) == 3
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def cut(manifest: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
-def test_damage_is_named(tmp_path: Path) -> None:
+def test_damage_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ArtifactError, match=r"00001-of-00003\.tfrecord: 3 records, 2 according to manifest\.json"):
         read(damage(write(tmp_path), fewer))
     path = write(tmp_path)
@@ -258,6 +258,18 @@ def test_damage_is_named(tmp_path: Path) -> None:
         read(write(tmp_path, images={5: b"not a picture"}))
     with pytest.raises(DataError, match=r"record 0 \(image 1000\)"):
         read(write(tmp_path, images={0: b""}))
+    assert "Traceback" not in capfd.readouterr().err  # TensorFlow prints that of an exception in a map
+
+
+def test_the_message_of_a_damaged_record_is_whole(tmp_path: Path) -> None:
+    folder = tmp_path / 'it\'s [ä] "b"'
+    folder.mkdir()
+    with pytest.raises(DataError) as caught:
+        read(write(folder, images={5: b"not a picture"}))
+    assert str(caught.value) == (
+        f"{folder}/00001-of-00003.tfrecord, record 1 (image 1005): the image cannot be decoded; replace it and "
+        "run the conversion again: `snakemake data -R convert`, with your --profile and --configfile"
+    )
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -11,22 +11,48 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from pipeline_lib.errors import ConfigError
+from pipeline_lib.explain import ADDRESS, MAP, MD5, MEMBER, NAME, NUMBER, PATH, explain
 
 MODULES = 7
 STEM_STRIDE = 2
 HEAD_STRIDE = 2
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Gene = tuple[Positive, Positive, Positive, Positive]
+# Limits that no experiment needs to pass: nonsense is refused at once and does not hang a program.
+SIDE = 8192
+SEED = 2**63 - 1
+BATCH = 2**20
+EPOCHS = 100_000
+THREADS = 1024
+CHILDREN = 100_000
+GENERATIONS = 10_000
+TRAININGS = 1_000_000
+MODULE_BLOCKS, KERNEL, CHANNELS, STRIDE, EXPANSION = 100, 99, 4096, 64, 100
+
+# Strict: neither true nor text is a number.
+Positive = Annotated[int, Field(strict=True, gt=0)]
+NonNegative = Annotated[int, Field(strict=True, ge=0)]
+Real = Annotated[float, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Probability = Annotated[float, Field(strict=True, ge=0, le=1)]
+Coefficient = Annotated[float, Field(strict=True, gt=0, le=100)]
+Blocks = Annotated[int, Field(strict=True, gt=0, le=MODULE_BLOCKS)]
+Kernel = Annotated[int, Field(strict=True, gt=0, le=KERNEL)]
+Channels = Annotated[int, Field(strict=True, gt=0, le=CHANNELS)]
+Stride = Annotated[int, Field(strict=True, gt=0, le=STRIDE)]
+Expansion = Annotated[int, Field(strict=True, gt=0, le=EXPANSION)]
+Gene = tuple[Blocks, Kernel, Channels, Stride]
 Genotype = tuple[Gene, Gene, Gene, Gene, Gene, Gene, Gene]
-PerModule = tuple[Positive, Positive, Positive, Positive, Positive, Positive, Positive]
+BlocksPerModule = tuple[Blocks, Blocks, Blocks, Blocks, Blocks, Blocks, Blocks]
+ChannelsPerModule = tuple[Channels, Channels, Channels, Channels, Channels, Channels, Channels]
+ExpansionPerModule = tuple[Expansion, Expansion, Expansion, Expansion, Expansion, Expansion, Expansion]
+Number = Annotated[int, Field(strict=True, gt=0, le=CHILDREN)]
+# Of the keys of a map, which JSON and Snakemake's command line have as text.
+Generation = Annotated[int, Field(gt=0, le=GENERATIONS)]
 WeightsFile = Annotated[str, Field(pattern=r"\.(h5|keras|safetensors)$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 
 # Paper, Table 4: blocks, kernel, channels / 8, stride of each module.
 PAPER_ANCESTOR: Genotype = (
@@ -41,9 +67,23 @@ PAPER_ANCESTOR: Genotype = (
 
 
 class Section(BaseModel):
-    """A part of the configuration: immutable, strict about keys."""
+    """A part of the configuration: immutable, strict about keys. A section without content has its defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        return _without_empty(cls, {} if value is None else value)
+
+
+def _without_empty(model: type[BaseModel], value: Any) -> Any:
+    """The values of a section without its empty sections: a key with nothing under it is as if left out."""
+    if not isinstance(value, Mapping):
+        return value
+    kinds = {name: field.annotation for name, field in model.model_fields.items()}
+    sections = {name for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
+    return {key: part for key, part in value.items() if part is not None or key not in sections}
 
 
 class KeypointSchema(Section):
@@ -52,7 +92,9 @@ class KeypointSchema(Section):
     names: tuple[str, ...] = Field(min_length=1, description="Keypoint names in the order of the annotations.")
     flip_pairs: tuple[tuple[str, str], ...] = Field((), description="Left/right pairs that change places in a mirror.")
     skeleton: tuple[tuple[str, str], ...] = Field((), description="Pairs of keypoints that are joined when drawn.")
-    sigmas: tuple[Annotated[float, Field(gt=0)], ...] = Field(description="OKS standard deviation of each keypoint.")
+    sigmas: tuple[Annotated[float, Field(strict=True, gt=0)], ...] = Field(
+        description="OKS standard deviation of each keypoint."
+    )
     upper_body: tuple[str, ...] = Field((), description="Keypoints of the upper half, for half-body augmentation.")
 
     @model_validator(mode="after")
@@ -121,12 +163,16 @@ COCO_KEYPOINTS = KeypointSchema(
 class SyntheticConfig(Section):
     """The embedded synthetic data set: how many images, how large."""
 
-    seed: NonNegative = Field(0, description="The data set is made from it; not the seed of the search.")
-    train_images: Positive = Field(400, description="Images of the training split.")
-    val_images: Positive = Field(100, description="Images of the validation split.")
-    height: Annotated[int, Field(ge=64)] = Field(240, description="Height of the largest images in pixels.")
-    width: Annotated[int, Field(ge=64)] = Field(320, description="Width of the largest images in pixels.")
-    people: Positive = Field(4, description="Largest number of people in a scene.")
+    seed: NonNegative = Field(0, le=SEED, description="The data set is made from it; not the seed of the search.")
+    train_images: Positive = Field(400, le=10_000_000, description="Images of the training split.")
+    val_images: Positive = Field(100, le=10_000_000, description="Images of the validation split.")
+    height: Annotated[int, Field(strict=True, ge=64, le=SIDE)] = Field(
+        240, description="Height of the largest images in pixels."
+    )
+    width: Annotated[int, Field(strict=True, ge=64, le=SIDE)] = Field(
+        320, description="Width of the largest images in pixels."
+    )
+    people: Positive = Field(4, le=100, description="Largest number of people in a scene.")
 
 
 class Split(Section):
@@ -142,13 +188,13 @@ class Split(Section):
 class Archive(Section):
     """A ZIP archive, and what of it is unpacked."""
 
-    path: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")] = Field(description="Path below base_url.")
+    path: Annotated[str, Field(pattern=PATH)] = Field(description="Path below base_url.")
     size: Positive | None = Field(None, description="Bytes; null: what the server says.")
-    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] = Field(description="MD5 of the archive, in hexadecimal.")
-    members: dict[Annotated[str, Field(pattern=r"^\w[\w-]*(\.[\w-]+)*(/\w[\w-]*(\.[\w-]+)*)*$")], Positive] = Field(
+    md5: Annotated[str, Field(pattern=MD5)] = Field(description="MD5 of the archive, in hexadecimal.")
+    members: dict[Annotated[str, Field(pattern=MEMBER)], Positive] = Field(
         min_length=1, description="What is unpacked: files and folders, with the number of files in each."
     )
-    optional: bool = Field(False, description="Got by the target coco_test alone, not by coco.")
+    optional: Flag = Field(False, description="Got by the target coco_test alone, not by coco.")
 
     @property
     def file(self) -> str:
@@ -159,10 +205,10 @@ class Archive(Section):
 class DownloadConfig(Section):
     """Where the files of a data set are got, and how many persons they hold."""
 
-    base_url: Annotated[str, Field(pattern=r"^https?://[^/]+.*[^/]$")] = Field(description="Address of the archives.")
+    base_url: Annotated[str, Field(pattern=ADDRESS)] = Field(description="Address of the archives.")
     folder: str = Field(description="What is unpacked is put below it.")
     archives: dict[Name, Archive] = Field(min_length=1, description="The archives by name.")
-    keep_archives: bool = Field(False, description="Keep the archives in the folder; they are deleted otherwise.")
+    keep_archives: Flag = Field(False, description="Keep the archives in the folder; they are deleted otherwise.")
     persons: dict[Literal["train", "val"], Positive] = Field(
         {}, description="Persons that the filter of a split must leave."
     )
@@ -224,9 +270,9 @@ class ConversionSettings(Section):
     mode: Literal["in_memory", "multi_threading", "multi_processing"] = Field(
         "in_memory", description="How FnApiRunner runs its workers."
     )
-    workers: Positive = Field(1, description="Workers of multi_threading and multi_processing.")
+    workers: Positive = Field(1, le=THREADS, description="Workers of multi_threading and multi_processing.")
     records: Literal["images"] = Field("images", description="What a record holds: the whole image.")
-    shard_size: Positive = Field(1024, description="Examples in a shard.")
+    shard_size: Positive = Field(1024, le=1_000_000, description="Examples in a shard.")
     options: tuple[str, ...] = Field((), description="More Beam options, such as --region=europe-west4.")
 
 
@@ -234,15 +280,23 @@ class Augmentation(Section):
     """Random changes of a training crop (paper, section V-B: the final training's are the defaults)."""
 
     flip: Probability = Field(0.5, description="Probability of a horizontal flip.")
-    scale_std: Annotated[float, Field(ge=0)] = Field(0.3, description="Scale is drawn from N(1, scale_std).")
-    scale_limit: Annotated[float, Field(ge=0, lt=1)] = Field(0.3, description="Scale is clipped to 1 +- scale_limit.")
+    scale_std: Annotated[float, Field(strict=True, ge=0)] = Field(
+        0.3, description="Scale is drawn from N(1, scale_std)."
+    )
+    scale_limit: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
+        0.3, description="Scale is clipped to 1 +- scale_limit."
+    )
     rotation_probability: Probability = Field(0.6, description="Probability of a rotation.")
-    rotation_std: Annotated[float, Field(ge=0)] = Field(40.0, description="Rotation is drawn from N(0, std) degrees.")
-    rotation_limit: Annotated[float, Field(ge=0, le=180)] = Field(
+    rotation_std: Annotated[float, Field(strict=True, ge=0)] = Field(
+        40.0, description="Rotation is drawn from N(0, std) degrees."
+    )
+    rotation_limit: Annotated[float, Field(strict=True, ge=0, le=180)] = Field(
         80.0, description="Rotation is clipped to +- degrees."
     )
     half_body_probability: Probability = Field(0.0, description="Probability of a crop of one half of the body.")
-    half_body_joints: NonNegative = Field(8, description="Half-body crops only for persons with more labelled joints.")
+    half_body_joints: NonNegative = Field(
+        8, le=1000, description="Half-body crops only for persons with more labelled joints."
+    )
 
 
 FLIP_ONLY = Augmentation(scale_std=0, scale_limit=0, rotation_probability=0)
@@ -260,13 +314,19 @@ RELEASED_HALF_BODY = 0.5
 class TrainSettings(Section):
     """One training: length, rate, regularisation, augmentation, numerics (paper, section V-B)."""
 
-    epochs: Positive = Field(5, description="Passes over the training split.")
-    batch: Positive = Field(512, description="Persons in a step, over all devices.")
-    base_rate: Annotated[float, Field(gt=0)] = Field(2.5e-4, description="Learning rate for a batch of 32.")
-    scale_rate: bool = Field(True, description="Multiply the rate by batch / 32.")
-    warmup_epochs: Annotated[float, Field(ge=0)] = Field(0.0, description="Linear warm-up from base_rate, in epochs.")
-    l2: Annotated[float, Field(ge=0)] = Field(1e-5, description="L2 factor on kernels; in the training loss only.")
-    l2_depthwise: bool = Field(True, description="Whether depthwise kernels are in the L2 term.")
+    epochs: Positive = Field(5, le=EPOCHS, description="Passes over the training split.")
+    batch: Positive = Field(512, le=BATCH, description="Persons in a step, over all devices.")
+    base_rate: Annotated[float, Field(strict=True, gt=0)] = Field(
+        2.5e-4, description="Learning rate for a batch of 32."
+    )
+    scale_rate: Flag = Field(True, description="Multiply the rate by batch / 32.")
+    warmup_epochs: Annotated[float, Field(strict=True, ge=0)] = Field(
+        0.0, description="Linear warm-up from base_rate, in epochs."
+    )
+    l2: Annotated[float, Field(strict=True, ge=0)] = Field(
+        1e-5, description="L2 factor on kernels; in the training loss only."
+    )
+    l2_depthwise: Flag = Field(True, description="Whether depthwise kernels are in the L2 term.")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="Arithmetic of all but the last convolution."
     )
@@ -276,18 +336,22 @@ class TrainSettings(Section):
     stochastic_depth: Probability | None = Field(None, description="Rate at the last block; null: by the input size.")
     augmentation: Augmentation = Field(FLIP_ONLY, description="Random changes of the training crops.")
     keep: Literal["best", "last"] = Field("best", description="Which epoch's weights are kept.")
-    heatmap_sigma: Annotated[float, Field(gt=0)] = Field(
+    heatmap_sigma: Annotated[float, Field(strict=True, gt=0)] = Field(
         2.0, description="Standard deviation of the targets in units of (heat-map height) / 64."
     )
-    cpu_threads: Positive = Field(1, description="TensorFlow's CPU threads; another number gives other bytes.")
-    deterministic: bool = Field(True, description="Deterministic ops: same seed and threads, same bytes.")
-    steps_per_execution: Positive = Field(1, description="Steps run by one call of the compiled step.")
-    jit_compile: bool = Field(False, description="Compile the step with XLA.")
-    devices: Positive = Field(1, description="Devices that share the batch.")
-    accumulation: Positive = Field(
-        1, description="Parts that a device's share of the batch is split into; batch statistics are those of a part."
+    cpu_threads: Positive = Field(
+        1, le=THREADS, description="TensorFlow's CPU threads; another number gives other bytes."
     )
-    evaluate_initial: bool = Field(False, description="Also measure the validation loss before the first step.")
+    deterministic: Flag = Field(True, description="Deterministic ops: same seed and threads, same bytes.")
+    steps_per_execution: Positive = Field(1, le=EPOCHS, description="Steps run by one call of the compiled step.")
+    jit_compile: Flag = Field(False, description="Compile the step with XLA.")
+    devices: Positive = Field(1, le=4096, description="Devices that share the batch.")
+    accumulation: Positive = Field(
+        1,
+        le=BATCH,
+        description="Parts that a device's share of the batch is split into; batch statistics are those of a part.",
+    )
+    evaluate_initial: Flag = Field(False, description="Also measure the validation loss before the first step.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -305,37 +369,46 @@ class TrainSettings(Section):
         return self
 
 
+def _of_every_module(value: Any) -> Any:
+    return (value,) * MODULES if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class SearchSpace(Section):
     """The genotypes that can be sampled, and what is common to all of them (paper, section IV-A, appendix A-A).
 
     The defaults are the paper's. A genotype has 7 modules of (blocks, kernel, channels / 8, stride).
     """
 
-    kernels: tuple[Positive, ...] = Field((3, 5), min_length=1, description="Kernel sizes, odd, ascending.")
-    max_blocks: PerModule = Field(
+    kernels: tuple[Kernel, ...] = Field((3, 5), min_length=1, description="Kernel sizes, odd, ascending.")
+    max_blocks: BlocksPerModule = Field(
         (4, 4, 4, 4, 4, 4, 4), description="Largest number of blocks, of all or of each module."
     )
-    max_channels: PerModule | None = Field(
+    max_channels: ChannelsPerModule | None = Field(
         None, description="Largest channels / 8 of each module; null: the ancestor's."
     )
-    free_stride_modules: tuple[Annotated[int, Field(ge=1, le=MODULES)], ...] = Field(
+    free_stride_modules: tuple[Annotated[int, Field(strict=True, ge=1, le=MODULES)], ...] = Field(
         (5, 6, 7), description="Modules (1-7) whose stride is searched."
     )
-    stride_limit: Annotated[int, Field(ge=2)] = Field(
+    stride_limit: Annotated[int, Field(strict=True, ge=2, le=SIDE)] = Field(
         32, description="Largest overall stride of the backbone, the stem's 2 included; a power of two."
     )
-    expansion: PerModule = Field(
+    expansion: ExpansionPerModule = Field(
         (1, 6, 6, 6, 6, 6, 6), description="Expansion ratio of all or of each module's blocks."
     )
-    stem: Positive = Field(32, description="Channels of the stem convolution.")
-    head: Positive = Field(128, description="Channels of the head's transposed convolutions.")
-    head_layers: NonNegative = Field(3, description="Transposed convolutions of the head, each of stride 2.")
-    final_kernel: Positive = Field(1, description="Kernel of the final convolution (E1 of the paper: 3).")
+    stem: Positive = Field(32, le=8 * CHANNELS, description="Channels of the stem convolution.")
+    head: Positive = Field(128, le=8 * CHANNELS, description="Channels of the head's transposed convolutions.")
+    head_layers: NonNegative = Field(3, le=12, description="Transposed convolutions of the head, each of stride 2.")
+    final_kernel: Positive = Field(1, le=KERNEL, description="Kernel of the final convolution (E1 of the paper: 3).")
 
-    @field_validator("max_blocks", "expansion", mode="before", json_schema_input_type=Positive | PerModule)
+    @field_validator("max_blocks", mode="before", json_schema_input_type=Blocks | BlocksPerModule)
     @classmethod
-    def _every_module(cls, value: Any) -> Any:
-        return (value,) * MODULES if isinstance(value, int) else value
+    def _blocks_of_every_module(cls, value: Any) -> Any:
+        return _of_every_module(value)
+
+    @field_validator("expansion", mode="before", json_schema_input_type=Expansion | ExpansionPerModule)
+    @classmethod
+    def _expansion_of_every_module(cls, value: Any) -> Any:
+        return _of_every_module(value)
 
     @field_validator("kernels")
     @classmethod
@@ -365,33 +438,41 @@ def overall_stride(genotype: Genotype) -> int:
     return STEM_STRIDE * math.prod(stride for _, _, _, stride in genotype)
 
 
+Children = Annotated[
+    Annotated[Number, Tag(NUMBER)] | Annotated[dict[Generation, Number], Tag(MAP)],
+    Discriminator(lambda value: MAP if isinstance(value, Mapping) else NUMBER),
+]
+
+
 class SearchConfig(Section):
     """The evolution: population, fitness, space, and how its networks are trained (paper, section IV)."""
 
-    enabled: bool = Field(True, description="false: no search; the final networks are published ones.")
-    generations: NonNegative = Field(15, description="Generations after the ancestor's; raising it extends a search.")
-    children: Positive | dict[Positive, Positive] = Field(
+    enabled: Flag = Field(True, description="false: no search; the final networks are published ones.")
+    generations: NonNegative = Field(
+        15, le=GENERATIONS, description="Generations after the ancestor's; raising it extends a search."
+    )
+    children: Children = Field(
         64, description="lambda: children of a generation, or a map {first generation: children}."
     )
-    parents: Positive = Field(4, description="mu: survivors of a generation.")
-    keep_ancestor: bool = Field(False, description="The ancestor stays in every pool (the published program).")
-    target_parameters: Annotated[float, Field(gt=0)] = Field(5e6, description="T of the fitness (Eq. 3).")
-    gamma: float = Field(-0.07, description="Exponent of the fitness (Eq. 3); negative favours small networks.")
-    transfer: bool = Field(True, description="Children inherit weights; false: they start from scratch.")
+    parents: Number = Field(4, description="mu: survivors of a generation.")
+    keep_ancestor: Flag = Field(False, description="The ancestor stays in every pool (the published program).")
+    target_parameters: Annotated[float, Field(strict=True, gt=0)] = Field(5e6, description="T of the fitness (Eq. 3).")
+    gamma: Real = Field(-0.07, description="Exponent of the fitness (Eq. 3); negative favours small networks.")
+    transfer: Flag = Field(True, description="Children inherit weights; false: they start from scratch.")
     donor: Literal["module", "network"] = Field(
         "module",
         description="A new block inherits from the last block of its module, or of the network (published program).",
     )
-    transfer_kernels: bool = Field(
+    transfer_kernels: Flag = Field(
         True, description="Depthwise kernels inherit across kernel sizes; false: they stay new (published program)."
     )
     fitness_split: Literal["val", "holdout"] = Field(
         "val", description="Where the loss is measured: on `val` (the paper), or on a hold-out of training images."
     )
-    holdout: Annotated[float, Field(gt=0, lt=1)] = Field(
+    holdout: Annotated[float, Field(strict=True, gt=0, lt=1)] = Field(
         0.05, description="Fraction of the training images in the hold-out; the search does not train on them."
     )
-    compare_scratch: bool = Field(
+    compare_scratch: Flag = Field(
         False, description="Also train generation 1 from scratch, and the ancestor on, for the same steps."
     )
     ancestor: Genotype = Field(PAPER_ANCESTOR, description="Blocks, kernel, channels / 8, stride of the 7 modules.")
@@ -400,7 +481,7 @@ class SearchConfig(Section):
         description="Weights that the ancestor starts from, a path or gs://: EfficientNet-B0 of keras.applications "
         "(.h5, .weights.h5, .keras) or a .safetensors of a search.",
     )
-    ancestor_epochs: Positive = Field(30, description="Epochs of the ancestor.")
+    ancestor_epochs: Positive = Field(30, le=EPOCHS, description="Epochs of the ancestor.")
     space: SearchSpace = Field(PAPER_SPACE, description="What can be sampled.")
     train: TrainSettings = Field(TrainSettings(), description="Training of children; unset keys come from `train`.")
 
@@ -408,6 +489,9 @@ class SearchConfig(Section):
     def _consistent(self) -> Self:
         if isinstance(self.children, dict) and 1 not in self.children:
             raise ValueError("children: a map needs an entry for generation 1")
+        trainings = sum(self.children_of(generation) for generation in range(1, self.generations + 1))
+        if trainings > TRAININGS:
+            raise ValueError(f"{trainings:,} children in all generations together: at most {TRAININGS:,} are possible")
         for generation in range(1, self.generations + 1):
             pool = self.children_of(generation) + self.parents_of(generation - 1)
             if self.parents > pool:
@@ -449,8 +533,8 @@ class SearchConfig(Section):
 class InputSize(Section):
     """The input of a network in pixels."""
 
-    height: Positive = Field(256, description="Height in pixels.")
-    width: Positive = Field(192, description="Width in pixels.")
+    height: Positive = Field(256, le=SIDE, description="Height in pixels.")
+    width: Positive = Field(192, le=SIDE, description="Width in pixels.")
 
 
 class ModelConfig(InputSize):
@@ -462,7 +546,7 @@ class ModelConfig(InputSize):
     initial: Literal["scratch", "champion"] = Field(
         "scratch", description="Start from new weights (the paper) or from the champion's by weight transfer."
     )
-    coefficients: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = Field(
+    coefficients: tuple[Coefficient, Coefficient] | None = Field(
         None, description="Depth and width coefficients; null: by compound scaling from the search's input size."
     )
     pretrained: WeightsFile | None = Field(
@@ -491,7 +575,7 @@ class FinalConfig(Section):
 
     models: dict[Name, ModelConfig] = Field(min_length=1, description="Name and input size of each network.")
     input: InputSize | None = Field(None, description="Input size of every network instead of its own (smoke runs).")
-    from_scratch: bool = Field(False, description="No network starts from a pretrained file (smoke runs).")
+    from_scratch: Flag = Field(False, description="No network starts from a pretrained file (smoke runs).")
     train: TrainSettings = Field(TrainSettings(), description="Final training; unset keys come from `train`.")
 
     @model_validator(mode="before")
@@ -510,27 +594,31 @@ class FinalConfig(Section):
 class EvaluationConfig(Section):
     """The test protocol (paper, section V-B, with the published program's details)."""
 
-    batch: Positive = Field(64, description="Crops in a prediction step.")
+    batch: Positive = Field(64, le=BATCH, description="Crops in a prediction step.")
     flip_test: Literal["aligned", "released", "off"] = Field(
         "aligned", description="Average with the mirrored crop, aligned exactly or by the released whole-pixel shift."
     )
-    score_threshold: float = Field(0.2, description="Keypoints below it do not count in a person's score.")
-    cpu_threads: Positive = Field(1, description="TensorFlow's CPU threads of a prediction.")
-    frame_rate: bool = Field(False, description="Measure the frame rate of every final network, too.")
-    latency_passes: Positive = Field(1000, description="Forward passes that a frame rate is averaged over.")
+    score_threshold: Real = Field(0.2, description="Keypoints below it do not count in a person's score.")
+    cpu_threads: Positive = Field(1, le=THREADS, description="TensorFlow's CPU threads of a prediction.")
+    frame_rate: Flag = Field(False, description="Measure the frame rate of every final network, too.")
+    latency_passes: Positive = Field(1000, le=10**7, description="Forward passes that a frame rate is averaged over.")
 
 
 class ReportConfig(Section):
     """What the report shows."""
 
-    overlays: Positive = Field(12, description="Validation persons drawn with their predictions.")
+    overlays: Positive = Field(12, le=1000, description="Validation persons drawn with their predictions.")
+
+
+# Folders of results/ that are no experiments: the data sets, and what compares with the paper.
+RESERVED = ("data", "paper")
 
 
 class Config(Section):
     """Everything that defines an experiment."""
 
     experiment: Name = Field(description="Names the folder results/<experiment>/.")
-    seed: NonNegative = Field(1, description="Everything random is drawn from it.")
+    seed: NonNegative = Field(1, le=SEED, description="Everything random is drawn from it.")
     preset: Literal["paper", "released"] = Field(
         "paper", description="Defaults as in the paper, or as in its published program, accidents included."
     )
@@ -552,12 +640,13 @@ class Config(Section):
         """`search.train` and `final.train` start from `train`, and with `preset: released` from that program's values."""
         if not isinstance(value, Mapping):
             return value
-        merged = dict(value)
+        merged = _without_empty(cls, value)
         released = value.get("preset") == "released"
-        shared = value.get("train") or {}
+        shared = _without_empty(TrainSettings, merged.get("train", {}))
         for section in ("search", "final"):
             given = merged.get(section, {})
-            own = (given.get("train") or {}) if isinstance(given, Mapping) else None
+            own = given.get("train") if isinstance(given, Mapping) else 0
+            own = _without_empty(TrainSettings, {} if own is None else own)
             if not isinstance(shared, Mapping) or not isinstance(own, Mapping) or not (shared or own or released):
                 continue
             train = {**shared, **own}
@@ -572,6 +661,23 @@ class Config(Section):
                 if isinstance(merged.get(section, {}), Mapping):
                     merged[section] = {**values, **merged.get(section, {})}
         return merged
+
+    @field_validator("experiment")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value.lower() in RESERVED:
+            raise ValueError(f"results/{value}/ is not an experiment's; give it another name")
+        return value
+
+    @model_validator(mode="after")
+    def _ancestor_within_limit(self) -> Self:
+        stride, limit = overall_stride(self.search.ancestor), self.search.space.stride_limit
+        if self.search.enabled and stride > limit:
+            raise ValueError(
+                f"search.ancestor: its overall stride is {stride} (stem included), over search.space.stride_limit {limit}; "
+                "change one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _heat_maps_not_larger(self) -> Self:
@@ -628,20 +734,6 @@ def load(raw: Mapping[str, Any], folder: str | Path = ".") -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError(explain(error)) from None
-
-
-def explain(error: ValidationError) -> str:
-    """One line per problem of a pydantic error: where, what is wrong, and what was given."""
-    lines = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "configuration"
-        whole = isinstance(problem["input"], Mapping | BaseModel)  # a section would hide the message
-        given = "" if whole or problem["type"] in ("missing", "extra_forbidden") else f" (given: {problem['input']!r})"
-        message = (
-            "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
-        )
-        lines.append(f"{where}: {message}{given}")
-    return "; ".join(lines)
 
 
 def schema() -> str:

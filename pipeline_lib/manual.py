@@ -71,8 +71,8 @@ def _default(field: FieldInfo) -> str:
 
 def _type(schema: dict[str, Any]) -> str:
     """A JSON schema in a few words."""
-    if "anyOf" in schema:
-        return " or ".join(_type(one) for one in schema["anyOf"])
+    if alternatives := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(map(_type, alternatives))
     if "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     if "const" in schema:
@@ -86,7 +86,7 @@ def _type(schema: dict[str, Any]) -> str:
     if schema["type"] == "object":
         values = schema.get("patternProperties", {"": schema.get("additionalProperties")})
         return f"map to {' or '.join(map(_type, values.values()))}"
-    limits = " and ".join(f"{sign} {schema[key]:g}" for key, sign in _LIMITS.items() if key in schema)
+    limits = " and ".join(f"{sign} {schema[key]:,}" for key, sign in _LIMITS.items() if key in schema)
     return f"{_WORDS[schema['type']]} {limits}".rstrip()
 
 

@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
-from pipeline_lib import cli, config, remote
-from pipeline_lib.config import Config, Split, TrainSettings
-from pipeline_lib.errors import ConfigError
+from pipeline_lib import cli, config, devices, remote
+from pipeline_lib.config import COCO_KEYPOINTS, Config, Split, TrainSettings
+from pipeline_lib.errors import ConfigError, EvoPoseError
 from pipeline_lib.nets import registry
-from pipeline_lib.search import genotype
+from pipeline_lib.search import genotype, scaling
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,33 @@ LATER_GENERATION = r"(?!0+/)\d\d\d+"
 GETTING = ("coco", "coco_test")
 
 
+# Of Apache Beam, which takes seconds to import; a test compares them. Others are named with their module.
+RUNNERS = (
+    *("BundleBasedDirectRunner", "DataflowRunner", "DirectRunner", "FlinkRunner", "FnApiRunner", "InteractiveRunner"),
+    *("KafkaStreamsRunner", "PortableRunner", "PrismRunner", "PythonRPCDirectRunner", "SparkRunner"),
+    *("SwitchingDirectRunner", "TestDataflowRunner", "TestDirectRunner"),
+)
+
+
+def typed(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with what the command line gave of them (`--config search={generations: 1}`) as YAML reads it.
+
+    Snakemake leaves everything within braces as text.
+    """
+    return {key: _typed(value, given[key]) if key in given else value for key, value in values.items()}
+
+
+def _typed(value: Any, given: Any, nested: bool = False) -> Any:
+    if isinstance(value, Mapping) and isinstance(given, Mapping):
+        return {key: _typed(part, given[key], True) if key in given else part for key, part in value.items()}
+    if isinstance(value, list):
+        return [_typed(part, part, True) for part in value]
+    if not nested or not isinstance(value, str):
+        return value
+    read = yaml.safe_load(value) if value else None
+    return read if read is None or isinstance(read, bool | int | float) else value
+
+
 def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Config:
     """The configuration of a Snakemake run, validated as far as it can be before any job.
 
@@ -64,8 +92,19 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
                 registry.architecture(model.network, model.height, model.width, len(loaded.dataset.keypoints.names))
             except ConfigError as error:
                 raise ConfigError(f"final.models.{name}: {error}") from None
+        elif model.coefficients is None:
+            try:
+                scaling.check(model.height, model.width, loaded.input.height, loaded.input.width)
+            except ConfigError as error:
+                raise ConfigError(f"final.models.{name}: {error}") from None
+    _require_runner(loaded.conversion.runner)
     if loaded.dataset.synthetic is not None:
         synthetic_folder(loaded)
+        if loaded.dataset.keypoints.names != COCO_KEYPOINTS.names:
+            raise ConfigError(
+                "dataset.keypoints: the synthetic data set has COCO's 17 keypoints; leave the key out, or leave `synthetic` "
+                "out and name a data set with these keypoints"
+            )
     if (problem := _missing(loaded)) and not _gets_data(loaded, words):
         # What can be got can be planned without: a dry run tells what there will be to do.
         if loaded.dataset.download is None or not _plans_only(words):
@@ -77,6 +116,15 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
 def _plans_only(words: Collection[str]) -> bool:
     """Whether a command line of Snakemake runs no job; short options may be joined, such as -np."""
     return any(word in PLANNING or re.fullmatch(r"-[a-zA-Z]*n[a-zA-Z]*", word) for word in words)
+
+
+def _require_runner(name: str) -> None:
+    known = {runner.lower() for runner in RUNNERS}
+    if "." not in name and not {name.lower(), f"{name.lower()}runner"} & known:
+        raise ConfigError(
+            f"conversion.runner: {name} is none of Beam's runners ({', '.join(RUNNERS)}); name one of these, or another "
+            "one with its module, such as package.module.Runner"
+        )
 
 
 def _gets_data(loaded: Config, words: Collection[str]) -> bool:
@@ -209,6 +257,20 @@ def device(loaded: Config, default_resources: Mapping[str, Any] | None) -> str:
     if named not in ("auto", "cpu", "gpu", "tpu"):
         raise ConfigError(f"default resource device of the profile: {named!r} is none of auto, cpu, gpu, tpu")
     return named
+
+
+def check_device(loaded: Config, kind: str) -> None:
+    """Raise `EvoPoseError` when the device `kind` is not there, or several of it are asked for where there is one."""
+    devices.check(kind)
+    wanted = {"final.train.devices": loaded.final.train.devices}
+    if loaded.search.enabled:
+        wanted = {"search.train.devices": loaded.search.train.devices, **wanted}
+    for key, number in wanted.items():
+        if number > 1 and not devices.accelerators(kind):
+            raise EvoPoseError(
+                f"{key}: {number} devices are asked for, but trainings run on the CPU here, which is one; set it (or "
+                "train.devices) to 1, or run where there are as many accelerators"
+            )
 
 
 def shell_prefix(root: Path, conda: bool) -> str:

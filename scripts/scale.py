@@ -17,7 +17,7 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.nets.inherit import inherit
     from pipeline_lib.nets.layers import Network, count_network
     from pipeline_lib.nets.spec import Architecture
-    from pipeline_lib.search.scaling import coefficients
+    from pipeline_lib.search.scaling import check, coefficients
 
     settings = cli.settings(ModelConfig, arguments.settings)
     network: Network
@@ -26,6 +26,8 @@ def main(arguments: argparse.Namespace) -> None:
         network = registry.architecture(settings.network, settings.height, settings.width, arguments.keypoints)
     else:
         champion, weights = files.load_searched(arguments.champion)
+        if settings.coefficients is None:
+            check(settings.height, settings.width, champion.height, champion.width)
         found, depth, width = coefficients(settings.height, settings.width, champion.height, champion.width)
         phi = found if settings.coefficients is None else None
         scale = settings.coefficients or (depth, width)

@@ -2,8 +2,12 @@
 
 import math
 
+from pipeline_lib.errors import ConfigError
+
 ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15  # depth, width, resolution
 WIDTH_STEP = 8
+LARGEST = 100
+"""Of a depth or width coefficient; the paper's are below 3."""
 
 
 def coefficients(
@@ -15,6 +19,17 @@ def coefficients(
     """
     phi = math.log((height + width) / (search_height + search_width)) / math.log(GAMMA)
     return phi, ALPHA**phi, BETA**phi
+
+
+def check(height: float, width: float, search_height: float, search_width: float) -> None:
+    """Raise `ConfigError` when a network of `height` x `width` pixels would be scaled beyond all bounds."""
+    _, depth, broad = coefficients(height, width, search_height, search_width)
+    if max(depth, broad) > LARGEST:
+        raise ConfigError(
+            f"{height}x{width} is scaled from a search at {search_height}x{search_width} with a depth coefficient of "
+            f"{depth:,.0f} and a width coefficient of {broad:,.0f}, at most {LARGEST} are possible; take a smaller size, or "
+            "give `coefficients`"
+        )
 
 
 def scale_depth(blocks: int, c_d: float) -> int:

@@ -104,6 +104,124 @@ def test_what_is_wrong_is_named(change, expected):
     assert expected in message(changed(**change))
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"search__children": -3}, "search.children: Input should be greater than 0 (given: -3)"),
+        ({"search__children": {1: -2}}, "search.children.1: Input should be greater than 0 (given: -2)"),
+        (
+            {"final__models": {"a b": {}}},
+            "final.models: key 'a b': letters (A-Z, a-z), digits, '_', '-' and '.' are allowed, a letter or digit first",
+        ),
+        (
+            {"experiment": "a/b"},
+            "experiment: letters (A-Z, a-z), digits, '_', '-' and '.' are allowed, a letter or digit first (given: 'a/b')",
+        ),
+        ({"experiment": 5}, "experiment: text is expected; put it into quotation marks (given: 5)"),
+        ({"experiment": "data"}, "experiment: results/data/ is not an experiment's; give it another name (given: 'data')"),
+        ({"experiment": "paper"}, "experiment: results/paper/ is not an experiment's; give it another name (given: 'paper')"),
+        ({"train": {"epochs": 0}}, "train.epochs: Input should be greater than 0 (given: 0)"),
+        (
+            {"train": {"epochs": 0}, "final__train": {"epochs": -1}},
+            "train.epochs: Input should be greater than 0 (given: 0); "
+            "final.train.epochs: Input should be greater than 0 (given: -1)",
+        ),
+        (
+            {"train": {"batch": 12, "devices": 5}, "search__train": {"epochs": 2}},
+            "train: a batch of 12 cannot be shared by 5 devices: not divisible",
+        ),
+        ({"search__ancestor": [[1, 3, 2, 1]] * 6}, "search.ancestor: 7 entries are expected, 6 given"),
+        ({"search__ancestor": [[1, 3, 2, 1]] * 8}, "search.ancestor: 7 entries are expected, 8 given"),
+        (
+            {"search__ancestor": [[1, 3, 2, 1]] * 6 + [[1, 3]]},
+            "search.ancestor.6: 4 entries are expected, 2 given",
+        ),
+        ({"search__space": [1]}, "search.space: a section is expected (given: [1])"),
+        ({"dataset": None}, "dataset: Field required"),
+        (
+            {"search__generations": "2"},
+            "search.generations: an integer is expected; write it without quotation marks (given: '2')",
+        ),
+        ({"search__generations": True}, "search.generations: an integer is expected (given: True)"),
+        ({"search__children": True}, "search.children: an integer is expected (given: True)"),
+        ({"search__gamma": True}, "search.gamma: a number is expected (given: True)"),
+        ({"search__transfer": 1}, "search.transfer: true or false is expected (given: 1)"),
+        ({"search__space": {"max_blocks": True}}, "search.space.max_blocks: a list is expected (given: True)"),
+    ],
+)  # fmt: skip
+def test_messages_are_for_people(change, expected):
+    assert message(changed(**change)) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "better"), [("8e-3", "8.0e-3"), ("5e6", "5.0e+6"), ("2.5e5", "2.5e+5"), ("-7E-2", "-7.0e-2")]
+)
+def test_numbers_that_yaml_reads_as_text(written, better):
+    given = yaml.safe_load(f"base_rate: {written}")
+    assert given["base_rate"] == written and yaml.safe_load(better) == float(written)
+    text = message(changed(train=given))
+    assert text == (
+        f"train.base_rate: a number is expected; YAML reads {written} as text: write {better} (given: '{written}')"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2**63},
+        {"search__generations": 10_001},
+        {"search__children": 100_001},
+        {"search__children": {1: 100_001}},
+        {"search__children": {10_001: 1, 1: 1}},
+        {"search__parents": 100_001},
+        {"search__ancestor_epochs": 10**6},
+        {"search__ancestor": [[1, 3, 10**9, 1]] * 7},
+        {"search__space": {"max_blocks": 10**9}},
+        {"search__space": {"expansion": [10**9] * 7}},
+        {"search__space": {"stem": 10**9}},
+        {"search__space": {"head_layers": 10**9}},
+        {"search__space": {"stride_limit": 2**60}},
+        {"train": {"epochs": 10**9}},
+        {"train": {"batch": 2**21}},
+        {"train": {"cpu_threads": 10**6}},
+        {"train": {"accumulation": 10**9}},
+        {"input": {"height": 8224, "width": 32}},
+        {"final__models": {"s": {"width": 32 * 10**6}}},
+        {"final__models": {"s": {"coefficients": [1e9, 1]}}},
+        {"evaluation": {"batch": 10**9}},
+        {"conversion": {"workers": 10**9}},
+        {"conversion": {"shard_size": 10**9}},
+        {"report": {"overlays": 10**9}},
+        {"dataset__synthetic": {"train_images": 10**9}},
+        {"dataset__synthetic": {"people": 10**9}},
+    ],
+    ids=lambda change: next(iter(change)) + str(next(iter(change.values())))[:20],
+)
+def test_nonsense_is_refused_at_once(change):
+    assert "Input should be less than or equal to" in message(changed(**change))
+
+
+def test_trainings_of_all_generations_have_a_limit():
+    assert "1,000,000,000 children in all generations" in message(
+        changed(search__generations=10_000, search__children=100_000)
+    )
+
+
+def test_an_empty_section_is_as_if_left_out():
+    plain = config.load(MINIMAL)
+    empty = changed(train=None, input=None, conversion=None, evaluation=None, report=None)
+    empty["search"] |= {"space": None, "train": None}
+    empty["final"] |= {"train": None, "models": {"s": None}}
+    assert config.load(empty) == plain
+    assert config.load(changed(search=None)).search == config.SearchConfig()
+    # `augmentation:` with nothing under it does not hide what is shared.
+    shared = {"augmentation": {"scale_std": 0.1}}
+    merged = config.load(changed(train=shared, search__train={"augmentation": None})).search.train
+    assert merged.augmentation.scale_std == 0.1
+    assert config.load(changed(preset="released", search=None)).search.keep_ancestor
+    assert "serach: unknown key" in message(changed(serach=None))
+
+
 def test_all_problems_are_named_at_once():
     text = message(changed(serach={}, seed=-1))
     assert "serach" in text and "seed" in text
@@ -128,7 +246,12 @@ def test_sides_have_to_be_divisible():
     half["search"]["generations"] = 1
     assert "stride 32" in message(half)
     deep = [[1, 3, 2, 1]] + [[1, 3, 2, 2]] * 5 + [[1, 3, 2, 1]]
-    assert "stride 64" in message(changed(search__ancestor=deep, input={"height": 96, "width": 96}))
+    text = message(changed(search__ancestor=deep, input={"height": 96, "width": 96}))
+    assert text.startswith(
+        "search.ancestor: its overall stride is 64 (stem included), over search.space.stride_limit 32;"
+    )
+    deeper = changed(search__ancestor=deep, search__space={"stride_limit": 64}, input={"height": 96, "width": 96})
+    assert "96x96 is not divisible by the overall stride 64" in message(deeper)
 
 
 def test_survivors_cannot_outnumber_the_pool():
@@ -358,10 +481,13 @@ def test_manual_has_every_key():
 
 def test_manual_says_type_and_default():
     table = manual.table("train").splitlines()
-    assert "| `batch` | integer > 0 | `512` | Persons in a step, over all devices. |" in table
+    assert "| `batch` | integer > 0 and ≤ 1,048,576 | `512` | Persons in a step, over all devices. |" in table
     assert '| `keep` | `best` or `last` | `"best"` | Which epoch\'s weights are kept. |' in table
     assert any(row.startswith("| `stochastic_depth` | number ≥ 0 and ≤ 1 or null | `null` |") for row in table)
-    assert any(row.startswith("| `generations` | integer ≥ 0 | `15` |") for row in manual.table("search").splitlines())
+    assert any(
+        row.startswith("| `generations` | integer ≥ 0 and ≤ 10,000 | `15` |")
+        for row in manual.table("search").splitlines()
+    )
     assert any(
         row.startswith("| `models` | map to section | **required** |") for row in manual.table("final").splitlines()
     )

@@ -10,7 +10,7 @@ import yaml
 
 from pipeline_lib import config, plan
 from pipeline_lib.config import EvaluationConfig, ModelConfig, SearchSpace, Split
-from pipeline_lib.errors import ConfigError
+from pipeline_lib.errors import ConfigError, EvoPoseError
 from tests import loopback
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +149,70 @@ def test_synthetic_data_lies_where_it_is_written(split, kind, path):
     dataset = {**SYNTHETIC, split: {**SYNTHETIC[split], kind: path}}
     with pytest.raises(ConfigError, match=rf"dataset\.{split}\.{kind}: the synthetic data set is written to"):
         plan.load(raw(dataset), ROOT)
+
+
+def test_the_synthetic_data_set_has_cocos_keypoints_alone():
+    keypoints = {"names": ["a", "b"], "sigmas": [0.1, 0.1]}
+    with pytest.raises(ConfigError, match=r"dataset\.keypoints: the synthetic data set has COCO's 17"):
+        plan.load(raw({**SYNTHETIC, "keypoints": keypoints}), ROOT)
+
+
+@pytest.mark.parametrize("runner", ["FnApiRunner", "fnapi", "directrunner", "Flink", "package.module.Runner"])
+def test_runners_that_there_are(runner):
+    assert plan.load(raw(conversion={"runner": runner}), ROOT).conversion.runner == runner
+
+
+def test_an_unknown_runner_is_named():
+    with pytest.raises(ConfigError, match=r"conversion\.runner: FnRunner is none of Beam's runners \(.*FnApiRunner"):
+        plan.load(raw(conversion={"runner": "FnRunner"}), ROOT)
+
+
+def test_the_runners_are_beams():
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    beams = {path.rpartition(".")[2] for path in StandardOptions.ALL_KNOWN_RUNNERS}
+    assert set(plan.RUNNERS) == beams | {"PythonRPCDirectRunner"}
+
+
+def test_a_final_network_cannot_be_scaled_beyond_all_bounds():
+    final = {**RAW["final"], "models": {"huge": {"height": 8192, "width": 8192}}}
+    with pytest.raises(ConfigError, match=r"final\.models\.huge: 8192x8192 is scaled .* a depth coefficient of "):
+        plan.load(raw(final=final), ROOT)
+    final["models"]["huge"]["coefficients"] = [1.0, 1.0]
+    assert plan.load(raw(final=final), ROOT).final.models["huge"].height == 8192
+
+
+def test_the_command_lines_nested_values_are_typed():
+    given = {"search": {"generations": "1", "gamma": "8e-3", "ancestor": [["1"]], "transfer": "false"}, "seed": "7"}
+    values = {"search": {"parents": "2", "space": {"stem": "8"}, **given["search"]}, "seed": "7", "experiment": "5"}
+    assert plan.typed(values, given) == {
+        "search": {
+            "parents": "2",  # of a file, where it was put into quotation marks
+            "space": {"stem": "8"},
+            "generations": 1,
+            "gamma": "8e-3",
+            "ancestor": [[1]],
+            "transfer": False,
+        },
+        "seed": "7",  # Snakemake types what is not within braces
+        "experiment": "5",
+    }
+
+
+@pytest.mark.parametrize("key", ["search", "final"])
+def test_several_devices_need_accelerators(key, monkeypatch):
+    monkeypatch.setattr(plan.devices, "available", lambda: ["cpu"])
+    one = plan.load(raw(), ROOT)
+    plan.check_device(one, "cpu")
+    section = {**RAW[key], "train": {**RAW[key]["train"], "devices": 2}}
+    several = plan.load(raw(**{key: section}), ROOT)
+    for kind in ("cpu", "auto"):
+        with pytest.raises(EvoPoseError, match=rf"^{key}\.train\.devices: 2 devices are asked for, but .* on the CPU"):
+            plan.check_device(several, kind)
+    monkeypatch.setattr(plan.devices, "available", lambda: ["gpu", "cpu"])
+    plan.check_device(several, "auto")
+    with pytest.raises(EvoPoseError, match="no TPU here"):
+        plan.check_device(one, "tpu")
 
 
 class Resource:

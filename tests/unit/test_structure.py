@@ -13,11 +13,11 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-BASE = ("artifacts", "config", "errors", "cli", "remote")
+BASE = ("artifacts", "config", "errors", "explain", "cli", "remote")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [BASE, ("search", "paper"), ("data", "nets", "devices"), ("plots", "export", "evaluate", "train")]
 # Beside the layers: the Snakefile's questions, the page of keys.
-OUTSIDE = {"plan": {*BASE, "search", "nets"}, "manual": {*BASE}}
+OUTSIDE = {"plan": {*BASE, "search", "nets", "devices"}, "manual": {*BASE}}
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]

@@ -95,8 +95,14 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 @pytest.fixture(scope="module")
 def planned_on_a_cpu(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     """Every job of a run on a CPU, of a data set with other keypoints than COCO's."""
-    dataset = {**CONFIG["dataset"], "keypoints": KEYPOINTS}
-    return plan(tmp_path_factory.mktemp("cpu"), {**CONFIG, "device": "cpu", "dataset": dataset})
+    folder = tmp_path_factory.mktemp("cpu")
+    for split, annotations in ANNOTATIONS.items():
+        (folder / SOURCE / "images" / split).mkdir(parents=True)
+        (folder / annotations).parent.mkdir(parents=True, exist_ok=True)
+        (folder / annotations).touch()
+    (folder / DETECTIONS).touch()
+    dataset = {key: value for key, value in CONFIG["dataset"].items() if key != "synthetic"} | {"keypoints": KEYPOINTS}
+    return plan(folder, {**CONFIG, "device": "cpu", "dataset": dataset})
 
 
 def plan(folder: Path, config: dict[str, Any]) -> list[Job]:

@@ -123,6 +123,12 @@ BAD = {
     "mu": ({"search": {"parents": 9}}, "larger than the pool of generation 1"),
     "genotype": ({"search": {"ancestor": [[9, 3, 1, 1], *TINY["search"]["ancestor"][1:]]}}, "module 1 has 9 blocks"),
     "dataset file": ({"dataset": "config/datasets/nothing.yaml"}, "nothing.yaml cannot be read"),
+    "name": ({"experiment": "data"}, "results/data/ is not an experiment's"),
+    "runner": ({"conversion": {"runner": "Nobody"}}, "conversion.runner: Nobody is none of Beam's runners"),
+    "devices": (
+        {"train": {"batch": 8, "devices": 2}, "device": "cpu"},
+        "search.train.devices: 2 devices are asked for",
+    ),
     "data": ({"dataset": "config/datasets/coco2017.yaml"}, "data set 'coco2017': no such file or folder"),
 }
 
@@ -132,10 +138,18 @@ def test_a_bad_configuration_is_one_message_before_any_job(workplace: Workplace,
     change, message = BAD[name]
     config = copy.deepcopy(TINY)
     for key, value in change.items():
-        config[key] = config[key] | value if isinstance(value, dict) else value
+        config[key] = config.get(key, {}) | value if isinstance(value, dict) else value
     workplace.configure(config)
     done = workplace.snakemake()
     assert done.returncode != 0
     assert message in done.stderr
+    assert "onfiguration: configuration" not in done.stderr
     assert "Traceback" not in done.stderr
     assert not (workplace.folder / "results").exists(), "a job ran"
+
+
+def test_numbers_within_braces_on_the_command_line_are_numbers(workplace: Workplace) -> None:
+    change = "search={generations: 2, children: {1: 2, 2: 3}, compare_scratch: false}"
+    done = workplace.snakemake("-n", "--quiet", "rules", "--config", change)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert jobs(done.stdout + done.stderr)["train_child"] == 1 + 2 + 3

@@ -14,7 +14,9 @@ from snakemake.exceptions import WorkflowError
 
 try:
     # Snakemake keeps its targets to itself until the Snakefile is read.
-    cfg = plan.load(config, ROOT, sys.argv[1:])
+    cfg = plan.load(
+        plan.typed(config, workflow.config_settings.config), ROOT, sys.argv[1:]
+    )
 except EvoPoseError as error:
     raise WorkflowError(f"Configuration: {error}") from None
 
@@ -52,9 +54,9 @@ NETWORK = f"--height {cfg.input.height} --width {cfg.input.width} --keypoints {l
 
 
 def check_device():
-    """Stop before the first job when the device that was asked for is not there."""
+    """Stop before the first job when the device, or as many as were asked for, are not there."""
     try:
-        devices.check(DEVICE)
+        plan.check_device(cfg, DEVICE)
     except EvoPoseError as error:
         raise WorkflowError(str(error)) from None
 

@@ -40,8 +40,12 @@ def main(arguments: argparse.Namespace) -> None:
     log.info(
         "generation %d: best of %d is generation %d, child %d: loss %s, %d parameters, fitness %s (%s)",
         children.generation, len(ranked), best.origin.generation, best.origin.child,
-        best.loss, best.parameters, best.fitness, encode(best.genotype),
+        _rounded(best.loss), best.parameters, _rounded(best.fitness), encode(best.genotype),
     )  # fmt: skip
+
+
+def _rounded(value: float | None) -> str:
+    return "of a failed training" if value is None else f"{value:.2f}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -56,8 +60,10 @@ def parser() -> argparse.ArgumentParser:
         help="parents.json of the generation before, if there is one, and of the ancestor if it is kept",
     )
     options.add_argument("--parents", nargs="*", default=[], help="weights of their parents, in that order")
-    options.add_argument("--gamma", type=float, required=True, help="Gamma of the fitness (Eq. 3)")
-    options.add_argument("--target-parameters", type=float, required=True, help="T of the fitness (Eq. 3)")
+    options.add_argument("--gamma", type=cli.finite, required=True, help="Gamma of the fitness (Eq. 3)")
+    options.add_argument(
+        "--target-parameters", type=cli.positive_number, required=True, help="T of the fitness (Eq. 3)"
+    )
     options.add_argument("--population", required=True, help="output: population.csv, everybody in the pool")
     options.add_argument("--survivors", required=True, help="output: parents.json")
     options.add_argument("--survivor-weights", nargs="+", required=True, help="output: as many weights as survive")

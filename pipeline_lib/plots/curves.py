@@ -23,9 +23,11 @@ def draw(histories: Mapping[str, Sequence[Epoch]], title: str = "") -> Figure:
     figure = Figure(figsize=(8.2, 6.0))
     losses, rates = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     for (name, history), color in zip(histories.items(), _colors(len(histories)), strict=True):
-        _line(losses, history, "data_loss", color=color, linewidth=1.1, linestyle="--")
-        _line(losses, history, "val_loss", color=color, linewidth=2, marker="o", markersize=4.5, gid=f"val_loss:{name}")
-        _line(rates, history, "learning_rate", color=color, linewidth=1.6, marker=".")
+        # A line through a single point would not be seen.
+        alone = "x" if sum(row.data_loss is not None for row in history) == 1 else ""
+        _line(losses, history, "data_loss", name, color=color, linewidth=1.1, linestyle="--", marker=alone)
+        _line(losses, history, "val_loss", name, color=color, linewidth=2, marker="o", markersize=4.5)
+        _line(rates, history, "learning_rate", name, color=color, linewidth=1.6, marker=".", markersize=7)
     losses.set_yscale("log")
     style.plain_log_labels(losses.yaxis)
     losses.set_ylabel("loss\n(mean squared error, peak 255; log scale)")
@@ -35,8 +37,9 @@ def draw(histories: Mapping[str, Sequence[Epoch]], title: str = "") -> Figure:
     rates.set_xlabel("epoch")
     rates.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.align_ylabels()
+    single = "x" if all(sum(row.data_loss is not None for row in rows) == 1 for rows in histories.values()) else ""
     handles = [
-        Line2D([], [], color=style.GREY, linestyle="--", linewidth=1.1, label="training data"),
+        Line2D([], [], color=style.GREY, linestyle="--", linewidth=1.1, marker=single, label="training data"),
         Line2D([], [], color=style.GREY, marker="o", linewidth=2, label="validation"),
         *(
             Line2D([], [], color=color, linewidth=5, label=name)
@@ -47,9 +50,9 @@ def draw(histories: Mapping[str, Sequence[Epoch]], title: str = "") -> Figure:
     return figure
 
 
-def _line(axes: Axes, history: Sequence[Epoch], column: str, **options: Any) -> None:
+def _line(axes: Axes, history: Sequence[Epoch], column: str, name: str, **options: Any) -> None:
     measured = [(row.epoch, value) for row in history if (value := getattr(row, column)) is not None]
-    axes.plot([epoch for epoch, _ in measured], [value for _, value in measured], **options)
+    axes.plot([epoch for epoch, _ in measured], [value for _, value in measured], gid=f"{column}:{name}", **options)
 
 
 def _colors(number: int) -> list[Any]:

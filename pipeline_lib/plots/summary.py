@@ -136,11 +136,16 @@ def _search(run: Run) -> list[str | Table]:
         "born as generation.child",
     )
     return [
-        f"{counted['generations']} generations after the ancestor, {counted['evaluations']} networks trained{failed}. "
+        f"{_numbered(counted['generations'], 'generation')} after the ancestor, "
+        f"{_numbered(counted['evaluations'], 'network')} trained{failed}. "
         "J and loss: lower is better.",
         *([run.fitness] if run.fitness else []),
         Table(header, rows),
     ]
+
+
+def _numbered(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _comparison(rows: Sequence[Comparison]) -> list[str | Table]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline_lib.errors import ArtifactError
+from pipeline_lib.search import mutation
 from pipeline_lib.search.population import Children
 
 History = Sequence[Mapping[str, str]]
@@ -22,15 +23,21 @@ def rows(
     scratch: Sequence[History],
     control: History,
 ) -> list[dict[str, Any]]:
-    """One row a child: its mutation, the fraction of its parameters that it inherits, and validation losses.
+    """One row a child: its mutation (channels in channels), the fraction of its parameters that it inherits, and validation losses.
 
     `*_initial` is before the first step, `*_final` after the last, for the child with weight transfer, its twin from
     scratch and the control, all trained for the same steps in the same order. None for a training that failed: its loss
     stopped being a number, with which it ended.
 
     Raises:
-        ArtifactError: the trainings were not equally long, or the loss before the first step was not measured.
+        ArtifactError: there is not one of everything for each child, the trainings were not equally long, or the loss
+            before the first step was not measured.
     """
+    if {len(inherited), len(transferred), len(scratch)} != {len(children.children)}:
+        raise ArtifactError(
+            f"{len(children.children)} children need as many reports of inheritance, histories and histories of twins; "
+            f"{len(inherited)}, {len(transferred)} and {len(scratch)} are given"
+        )
     ends = [[_ends(history, f"{name} {child.index}") for child, history in zip(children.children, each, strict=True)]
             for name, each in (("child", transferred), ("twin", scratch))]  # fmt: skip
     control_ends = _ends(control, "control")
@@ -41,10 +48,7 @@ def rows(
     return [
         {
             "child": child.index,
-            "mutation": "; ".join(
-                f"module {change['module']} {change['kind']} {change['before']}->{change['after']}"
-                for change in child.mutations
-            ),
+            "mutation": "; ".join(map(mutation.text, child.mutations)),
             "inherited": fraction,
             "transferred_initial": own.initial,
             "transferred_final": own.final,
@@ -64,7 +68,7 @@ class _Ends(NamedTuple):
 
 
 def _ends(history: History, name: str) -> _Ends:
-    if history[0]["epoch"] != "0":
+    if not history or history[0]["epoch"] != "0":
         raise ArtifactError(
             f"{name}: the loss before the first step was not measured; set train.evaluate_initial: true"
         )

@@ -1,6 +1,6 @@
 """Mutation of genotypes (paper, Algorithm 1), its conditions read from the search space."""
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from pipeline_lib.config import PAPER_SPACE, SearchSpace
 from pipeline_lib.errors import EvoPoseError
 from pipeline_lib.search.genotype import (
     BLOCKS,
+    CHANNEL_UNIT,
     CHANNELS,
     COLUMNS,
     KERNEL,
@@ -119,6 +120,12 @@ def _replaced(genotype: Key, module: int, column: int, gene: int) -> Key:
     row = genotype[module]
     changed = (*row[:column], gene, *row[column + 1 :])
     return (*genotype[:module], changed, *genotype[module + 1 :])
+
+
+def text(change: Mapping[str, Any]) -> str:
+    """An entry of `describe` for people, who count channels and not the genotype's eights of them."""
+    unit = CHANNEL_UNIT if change["kind"] == COLUMNS[CHANNELS] else 1
+    return f"module {change['module']} {change['kind']} {change['before'] * unit}->{change['after'] * unit}"
 
 
 def describe(parent: Nesting, child: Nesting) -> list[dict[str, Any]]:

@@ -74,5 +74,17 @@ def test_a_training_that_failed_leaves_its_cells_empty():
 
 
 def test_every_child_needs_its_twin():
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ArtifactError, match=r"2 children need as many .*; 2, 2 and 1 are given"):
         comparison.rows(CHILDREN, [0.75, 0.5], TRANSFERRED, SCRATCH[:1], CONTROL)
+    with pytest.raises(ArtifactError, match="3, 2 and 2 are given"):
+        comparison.rows(CHILDREN, [0.75, 0.5, 0.1], TRANSFERRED, SCRATCH, CONTROL)
+    with pytest.raises(ArtifactError, match="control: the loss before the first step was not measured"):
+        comparison.rows(CHILDREN, [0.75, 0.5], TRANSFERRED, SCRATCH, [])
+
+
+def test_channels_are_channels():
+    change = {"module": 3, "kind": "channels", "before": 2, "after": 5}
+    child = CHILDREN.children[0].model_copy(update={"mutations": (change, OTHER)})
+    both = CHILDREN.model_copy(update={"children": (child, CHILDREN.children[1])})
+    first, _ = comparison.rows(both, [0.75, 0.5], TRANSFERRED, SCRATCH, CONTROL)
+    assert first["mutation"] == "module 3 channels 16->40; module 2 blocks 2->3"

@@ -150,6 +150,14 @@ def test_curves_tell_training_from_validation():
     assert rates.get_ylim()[0] == 0 and losses.get_yscale() == "log"
 
 
+def test_curves_show_a_single_epoch(tmp_path):
+    one = [Epoch(0, None, 9.0, None), Epoch(1, 5.0, 6.0, 1e-3)]
+    root = drawn(curves.draw({"one": one}), tmp_path)
+    assert [len(markers(root, f"{column}:one")) for column in ("data_loss", "val_loss", "learning_rate")] == [1, 2, 1]
+    root = drawn(curves.draw({"two": [*one, Epoch(2, 4.0, 5.0, 1e-3)]}), tmp_path)
+    assert markers(root, "data_loss:two") == []  # a thin line
+
+
 def test_curves_have_a_colour_for_each_of_many():
     figure = curves.draw({str(index): [Epoch(1, 1.0, 1.0 + index, 1e-3)] for index in range(40)})
     colors = {

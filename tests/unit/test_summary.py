@@ -143,6 +143,13 @@ def test_json_is_unrounded(run):
     assert content["comparison"][0]["scratch_final"] == 205.0
 
 
+def test_one_is_no_plural(run):
+    pools = {0: run.pools[0], 1: run.pools[1]}
+    assert "1 generation after the ancestor, " in summary.as_markdown(dataclasses.replace(run, pools=pools))
+    alone = summary.as_markdown(dataclasses.replace(run, pools={0: run.pools[0]}))
+    assert "0 generations after the ancestor, 1 network trained" in alone
+
+
 def test_without_comparison_its_part_is_left_out(run):
     text = summary.as_markdown(dataclasses.replace(run, compared=()))
     assert "Weight transfer" not in text and "## Champion" in text

@@ -12,7 +12,7 @@ import math
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,12 +27,13 @@ SCHEMA_VERSION: Final = 1
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, delete it on an error.
 
-    The file's bytes are flushed to disk before the rename, and the rename before returning.
+    The file's bytes are flushed to disk before the rename, and the rename before returning. Raises `ArtifactError` when
+    the system refuses to write it.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -42,8 +43,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(folder)
         finally:
             os.close(folder)
+    except OSError as error:
+        # Of a full disk the system names no file; of another file than this one the error is not ours.
+        ours = error.filename is None or Path(error.filename) in (temporary, target, *target.parents)
+        if error.strerror is None or not ours:
+            raise
+        raise ArtifactError(f"{path}: cannot be written ({error.strerror}); make room, or write elsewhere") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

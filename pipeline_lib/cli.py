@@ -1,36 +1,58 @@
-"""What every program in scripts/ shares: logging, exit codes, settings as JSON."""
+"""What every program in scripts/ shares: logging, exit codes, types of options, settings as JSON."""
 
 import argparse
+import json
 import logging
+import math
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from pipeline_lib.config import explain
+from pipeline_lib.config import SEED, Genotype
 from pipeline_lib.errors import ConfigError, EvoPoseError
+from pipeline_lib.explain import explain
 
 CONSOLE_VARIABLE = "EVOPOSE_CONSOLE_FD"
 USER_ERROR = 2
+SILENCE = 10.0
+"""Seconds without a message after which a program says that it is still at work."""
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse the command line and run `main`; an `EvoPoseError` becomes one message on stderr and exit code 2."""
+    """Parse the command line and run `main`.
+
+    An `EvoPoseError`, and a file that the system refuses to read or write, become one message on stderr and exit code 2,
+    Ctrl-C one message and exit code 130.
+    """
     arguments = parser.parse_args()
     setup_logging()
+    log = logging.getLogger("evopose")
     try:
-        main(arguments)
+        with never_silent(parser.prog):
+            main(arguments)
     except EvoPoseError as error:
-        logging.getLogger("evopose").error("%s", error)
+        log.error("%s", error)
         sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        log.error("interrupted")
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # the reader of our stdout went away (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        if error.strerror is None:  # a library's own, not the system's
+            raise
+        log.error("%s%s", "" if error.filename is None else f"{error.filename}: ", error.strerror)
+        sys.exit(USER_ERROR)
 
 
 def setup_logging() -> None:
@@ -58,6 +80,103 @@ def _is_open(descriptor: int) -> bool:
 
 def _same_file(first: int, second: int) -> bool:
     return os.path.sameopenfile(first, second)
+
+
+class _Spoken(logging.Handler):
+    """Remembers when the last message was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.at = time.monotonic()
+
+
+@contextmanager
+def never_silent(name: str) -> Iterator[None]:
+    """Say every 10 seconds without a message that the program `name` is at work: it loads, compiles, or reads."""
+    spoken, ended, started = _Spoken(), threading.Event(), time.monotonic()
+
+    def watch() -> None:
+        while not ended.wait(SILENCE / 10):
+            now = time.monotonic()
+            if now - spoken.at >= SILENCE:
+                logging.getLogger("evopose").info("%s: at work for %.0f s", name, now - started)
+
+    logging.getLogger().addHandler(spoken)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        logging.getLogger().removeHandler(spoken)
+
+
+def positive(text: str) -> int:
+    """An option's type: an integer above 0."""
+    if (number := _integer(text)) < 1:
+        raise argparse.ArgumentTypeError(f"an integer above 0 is expected, not {text}")
+    return number
+
+
+def non_negative(text: str) -> int:
+    """An option's type: an integer from 0 on, such as a seed."""
+    if not 0 <= (number := _integer(text)) <= SEED:
+        raise argparse.ArgumentTypeError(f"an integer from 0 to {SEED} is expected, not {text}")
+    return number
+
+
+def finite(text: str) -> float:
+    """An option's type: a number that is neither infinite nor NaN."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"a finite number is expected, not {text}")
+    return number
+
+
+def positive_number(text: str) -> float:
+    """An option's type: a finite number above 0."""
+    if (number := finite(text)) <= 0:
+        raise argparse.ArgumentTypeError(f"a number above 0 is expected, not {text}")
+    return number
+
+
+def fraction(text: str) -> float:
+    """An option's type: a number between 0 and 1, both excluded."""
+    if not 0 < (number := finite(text)) < 1:
+        raise argparse.ArgumentTypeError(f"a number between 0 and 1 is expected, not {text}")
+    return number
+
+
+def json_value(text: str) -> Any:
+    """An option's type: JSON."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"JSON is expected ({error}), not {text[:60]}") from None
+
+
+def genotype(text: str) -> Genotype:
+    """An option's type: a genotype as JSON."""
+    try:
+        return TypeAdapter(Genotype).validate_json(text)
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(
+            f"7 x 4 integers as JSON are expected: blocks, kernel, channels / 8, stride ({explain(error)})"
+        ) from None
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"an integer is expected, not {text}") from None
 
 
 def settings(model: type[Settings], text: str, option: str = "--settings") -> Settings:

@@ -60,8 +60,8 @@ def parser() -> argparse.ArgumentParser:
         help="annotated people without crowds and unlabelled ones; all annotated people; detected people",
     )
     part = options.add_mutually_exclusive_group()
-    part.add_argument("--holdout", type=float, metavar="FRACTION", help="only that fraction of the images")
-    part.add_argument("--without-holdout", type=float, metavar="FRACTION", help="only the images that it leaves")
+    part.add_argument("--holdout", type=cli.fraction, metavar="FRACTION", help="only that fraction of the images")
+    part.add_argument("--without-holdout", type=cli.fraction, metavar="FRACTION", help="only the images that it leaves")
     options.add_argument("--split", help="name of the split in the manifest (default: the folder of --output)")
     options.add_argument("--settings", default="{}", help="the section conversion of the configuration, as JSON")
     options.add_argument("--keypoints", help="the data set's keypoint schema, as JSON (default: COCO's 17)")
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--mode", choices=["in_memory", "multi_threading", "multi_processing"], help="how FnApiRunner runs its workers"
     )
-    options.add_argument("--workers", type=int, help="workers of multi_threading and multi_processing")
+    options.add_argument("--workers", type=cli.positive, help="workers of multi_threading and multi_processing")
     options.add_argument(
         "--beam-option", action="append", default=[], metavar="--NAME=VALUE", help="an option of Beam; may be repeated"
     )

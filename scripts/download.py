@@ -30,10 +30,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--settings", required=True, help="the section dataset.download of the configuration, as JSON")
     options.add_argument("--archive", required=True, help="name of the archive in these settings")
     options.add_argument("--base-url", help="fetch from this address (a mirror) instead of the settings' one")
-    options.add_argument("--attempts", type=int, default=8, help="attempts in a row without a new byte (default: 8)")
+    options.add_argument(
+        "--attempts", type=cli.positive, default=8, help="attempts in a row without a new byte (default: 8)"
+    )
     options.add_argument(
         "--pause",
-        type=float,
+        type=cli.positive_number,
         default=1.0,
         help="seconds before something is tried again, doubled each time (default: 1)",
     )

@@ -41,6 +41,7 @@ def _stdout(command: list[str], text: str | None = None) -> str:
 
 def main(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.output)
+    folder.mkdir(parents=True, exist_ok=True)  # before Snakemake takes its seconds
     draw("rulegraph", [], folder / "rulegraph")
     draw("dag", SMALL, folder / "dag")
     if not shutil.which("dot"):

@@ -74,12 +74,6 @@ def metrics(arguments: argparse.Namespace) -> None:
     )
 
 
-def positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
-
-
 def main(arguments: argparse.Namespace) -> None:
     arguments.draw(arguments)
 
@@ -120,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--predictions", type=Path, required=True, help="COCO keypoint result list (JSON)")
     added.add_argument("--images", type=Path, required=True, help="folder of the images")
     added.add_argument("--keypoints", required=True, help="the data set's keypoints as JSON: names, sigmas, ...")
-    added.add_argument("--number", type=positive, default=12, help="persons to draw (default: %(default)s)")
+    added.add_argument("--number", type=cli.positive, default=12, help="persons to draw (default: %(default)s)")
     added.add_argument("--title", default="", help="title of the sheet")
 
     added = figure("architecture", architecture, "genotypes of networks side by side")

@@ -1,9 +1,12 @@
 """Predict the keypoints of every person of a set of records, as a COCO result list."""
 
 import argparse
+import logging
 from pathlib import Path
 
 from pipeline_lib import cli
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -12,7 +15,7 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.data import records
     from pipeline_lib.errors import ArtifactError
     from pipeline_lib.evaluate.predict import on_crops, predict
-    from pipeline_lib.nets import build_architecture, files
+    from pipeline_lib.nets import files
 
     settings = cli.settings(EvaluationConfig, arguments.settings)
     if arguments.flip is not None:
@@ -28,6 +31,10 @@ def main(arguments: argparse.Namespace) -> None:
             f"{arguments.weights}: a network for {architecture.keypoints} keypoints, but the data set of "
             f"{arguments.manifest} has {len(schema.names)}; use weights that were trained on it"
         )
+    devices.check(arguments.device)
+    log.info("%s: loading TensorFlow", arguments.weights)
+    from pipeline_lib.nets import build_architecture
+
     devices.configure(settings.cpu_threads, deterministic=True)
     with devices.strategy(arguments.device).scope():
         network = on_crops(build_architecture(architecture, weights=weights))
@@ -44,6 +51,7 @@ def main(arguments: argparse.Namespace) -> None:
             network, batches.as_numpy_iterator(), schema=schema, settings=settings, examples=manifest.examples
         )
     artifacts.write_json(arguments.results, results)
+    log.info("wrote %d people to %s", len(results), arguments.results)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,8 +59,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--weights", type=Path, required=True, help="weights file of a network (safetensors)")
     options.add_argument("--manifest", type=Path, required=True, help="manifest.json of the records")
     options.add_argument("--keypoints", help="the data set's keypoints as JSON (default: the manifest's)")
-    options.add_argument("--height", type=int, help="input height in pixels (default: the weights file's)")
-    options.add_argument("--width", type=int, help="input width in pixels (default: the weights file's)")
+    options.add_argument("--height", type=cli.positive, help="input height in pixels (default: the weights file's)")
+    options.add_argument("--width", type=cli.positive, help="input width in pixels (default: the weights file's)")
     options.add_argument("--settings", default="{}", help="`evaluation` of the configuration as JSON")
     options.add_argument("--flip", choices=("aligned", "released", "off"), help="flip test instead of the settings'")
     options.add_argument("--device", choices=("auto", "cpu", "gpu", "tpu"), default="auto", help="where to compute")

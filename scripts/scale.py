@@ -69,8 +69,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--champion", nargs="?", help="champion.safetensors, unless the network is a published one")
     options.add_argument("--name", required=True, help="name of the scaled network")
     options.add_argument("--settings", required=True, help="its entry of final.models as JSON")
-    options.add_argument("--keypoints", type=int, default=17, help="number of keypoints of a published network (17)")
-    options.add_argument("--seed", type=int, required=True, help="seed of what is not inherited")
+    options.add_argument(
+        "--keypoints", type=cli.positive, default=17, help="number of keypoints of a published network (17)"
+    )
+    options.add_argument("--seed", type=cli.non_negative, required=True, help="seed of what is not inherited")
     options.add_argument("--model", required=True, help="output: model.json")
     options.add_argument("--weights", required=True, help="output: initial.safetensors")
     options.add_argument("--report", required=True, help="output: inheritance.json, what came from where")

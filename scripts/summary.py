@@ -1,7 +1,6 @@
 """Print the summary of a run: search, weight transfer, champion, metrics of the final networks, and where files lie."""
 
 import argparse
-import json
 from pathlib import Path
 
 from pipeline_lib import cli
@@ -17,7 +16,7 @@ def main(arguments: argparse.Namespace) -> None:
         pools=tables.read_populations(arguments.populations),
         champion=read(Individual, arguments.champion) if arguments.champion else None,
         fitness=arguments.fitness,
-        settings=json.loads(arguments.settings),
+        settings=arguments.settings,
         metrics=summary.read_metrics(arguments.metrics),
         baselines=summary.read_metrics(arguments.baselines),
         compared=tables.read_comparison(arguments.comparison) if arguments.comparison else (),
@@ -36,7 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
 def place(text: str) -> tuple[str, str]:
     what, separator, where = text.partition("=")
     if not separator:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"WHAT=WHERE is expected, not {text}")
     return what, where
 
 
@@ -52,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
         const="",
         help="what its fitness was measured on, for the part on the search",
     )
-    options.add_argument("--settings", default="{}", help="JSON of what the results have to be read with")
+    options.add_argument(
+        "--settings", type=cli.json_value, default="{}", help="JSON of what the results have to be read with"
+    )
     options.add_argument("--metrics", nargs="+", required=True, help="<network>/metrics_<boxes>.json of final networks")
     options.add_argument("--baselines", nargs="*", default=[], help="the same of the mean pose")
     options.add_argument("--comparison", nargs="?", help="comparison.csv, if generation 1 was compared")

@@ -18,8 +18,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--settings", default="{}", help="the section dataset.synthetic of the configuration, as JSON")
-    options.add_argument("--seed", type=int, required=True, help="everything is drawn from it; 0 or more")
-    options.add_argument("--workers", type=int, default=1, help="processes that draw pictures (default: 1)")
+    options.add_argument("--seed", type=cli.non_negative, required=True, help="everything is drawn from it; 0 or more")
+    options.add_argument("--workers", type=cli.positive, default=1, help="processes that draw pictures (default: 1)")
     options.add_argument("--output", type=Path, required=True, help="folder for images/ and annotations/")
     return options
 

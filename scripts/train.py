@@ -1,14 +1,25 @@
 """Train a network from initial weights: trained weights and a history with one row for each epoch."""
 
 import argparse
+import logging
 
 from pipeline_lib import cli, devices
 from pipeline_lib.config import TrainSettings
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: argparse.Namespace) -> None:
     settings = cli.settings(TrainSettings, arguments.settings)
     devices.check(arguments.device)
+    # What is missing is said before TensorFlow takes its seconds.
+    from pipeline_lib.artifacts import load_metadata
+    from pipeline_lib.data.records import read_manifest
+
+    load_metadata(arguments.initial)
+    for manifest in (arguments.train_manifest, arguments.val_manifest):
+        read_manifest(manifest)
+    log.info("%s: loading TensorFlow", arguments.title)
     from pipeline_lib.train.trainer import train
 
     train(
@@ -30,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--train-manifest", required=True, help="manifest.json of the training records")
     options.add_argument("--val-manifest", required=True, help="manifest.json of the validation records")
     options.add_argument("--settings", default="{}", help="JSON of the keys of `train` that differ from the defaults")
-    options.add_argument("--seed", type=int, default=1, help="of order, augmentation and stochastic depth (default: 1)")
+    options.add_argument(
+        "--seed", type=cli.non_negative, default=1, help="of order, augmentation and stochastic depth (default: 1)"
+    )
     options.add_argument("--device", choices=devices.CHOICES, default="auto", help="what to train on (default: auto)")
     options.add_argument("--title", default="training", help="what is trained, shown in the progress lines")
     options.add_argument("--weights", required=True, help="output: the trained weights.safetensors")

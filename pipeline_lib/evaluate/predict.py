@@ -56,6 +56,7 @@ def predict(
     pairs = schema.indices(schema.flip_pairs)
     results: list[dict[str, Any]] = []
     started = reported = time.monotonic()
+    log.info("predicting %d people; the first batch takes some seconds longer, since it is compiled in it", examples)
     for batch in batches:
         keypoints = _keypoints(network, batch["image"], pairs, settings)
         keypoints[..., :2] = to_image(keypoints[..., :2], batch["inverse"])

@@ -56,10 +56,12 @@ class Children(Section):
 
     def member(self, name: str) -> Child:
         """The child of a member's folder, such as child_03 or its twin scratch_03."""
-        index = int(name.rpartition("_")[2])
-        if not 0 <= index < len(self.children):
-            raise ArtifactError(f"{name}: generation {self.generation} has {len(self.children)} children")
-        return self.children[index]
+        number = name.rpartition("_")[2]
+        if not (number.isascii() and number.isdecimal()) or int(number) >= len(self.children):
+            raise ArtifactError(
+                f"{name}: generation {self.generation} has {len(self.children)} children; child_00 is the first of them"
+            )
+        return self.children[int(number)]
 
 
 class Score(Section):

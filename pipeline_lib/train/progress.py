@@ -41,6 +41,7 @@ class Progress(keras.callbacks.Callback):
         now, done = time.monotonic(), self._epoch * self.steps + batch + 1
         if self._origin is None or self._mark is None:
             self._origin = self._mark = (now, done)
+            log.info("%s: the first step is compiled and done, %.1f s", self.title, now - self._begin)
         if done > self._mark[1]:
             self.images_per_second = (done - self._mark[1]) * self.batch / (now - self._mark[0])
         if now - self._spoken >= INTERVAL:

@@ -91,6 +91,7 @@ def train(
         network, training, validation, settings, seed, history, strategy, title, supervised=architecture.supervised()
     )
     files.save(weights, architecture, kept)
+    log.info("%s: weights written to %s", title, weights)
 
 
 def fit(

@@ -1,9 +1,12 @@
 """What programs share: one message for a user's error, progress on the console, settings as JSON."""
 
 import argparse
+import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,18 @@ def main(arguments):
         raise DataError("images/1.jpg: not an image; put one there")
     if arguments.what == "bug":
         raise RuntimeError("a bug")
+    if arguments.what == "full":
+        with open("/dev/full", "w") as stream:
+            stream.write("x")
+    if arguments.what == "absent":
+        open("/nope")
+    if arguments.what == "library":
+        raise OSError("of a library")
+    if arguments.what == "long":
+        import time
+        print("waiting", flush=True)
+        while True:
+            time.sleep(0.01)
     if arguments.what == "many":
         for number in range(100_000):
             print(number)
@@ -62,6 +77,47 @@ def test_a_users_error_is_one_line_and_exit_code_2():
 def test_a_bug_keeps_its_traceback():
     done = run("bug")
     assert done.returncode == 1 and "Traceback" in done.stderr and "a bug" in done.stderr
+
+
+def test_what_the_system_refuses_is_one_line():
+    done = run("full")
+    assert done.returncode == 2 and done.stderr.endswith("ERROR No space left on device\n")
+    done = run("absent")
+    assert done.returncode == 2 and done.stderr.endswith("ERROR /nope: No such file or directory\n")
+    assert "Traceback" not in done.stderr
+    done = run("library")
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_an_interrupt_is_one_line_and_exit_code_130():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", PROGRAM, "long"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as done:
+        while done.stdout.readline() != "waiting\n":
+            pass
+        done.send_signal(signal.SIGINT)
+        stderr = done.stderr.read()
+    assert done.returncode == 130
+    assert stderr.endswith("ERROR interrupted\n") and "Traceback" not in stderr
+
+
+def test_a_silent_program_says_that_it_is_at_work(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(cli, "SILENCE", 0.01)
+    with cli.never_silent("program"):
+        while not caplog.messages:
+            time.sleep(0.01)
+    assert caplog.messages[0].startswith("program: at work for ")
+    handlers = logging.getLogger().handlers
+    assert not any(isinstance(handler, cli._Spoken) for handler in handlers)
+
+
+def test_a_program_that_speaks_is_not_interrupted(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(cli, "SILENCE", 3600.0)
+    with cli.never_silent("program"):
+        logging.getLogger("anything").info("a message")
+    assert caplog.messages == ["a message"]
 
 
 def test_a_closed_reader_is_no_error():

@@ -198,6 +198,7 @@ def test_every_option_reaches_the_prediction(manifest: Path, tmp_path: Path, mon
         return []
 
     monkeypatch.setattr(devices, "configure", lambda threads, deterministic: calls.update(threads=threads))
+    monkeypatch.setattr(devices, "check", lambda device: calls.update(checked=device))
     monkeypatch.setattr(devices, "strategy", on)
     monkeypatch.setattr(records, "dataset", batches)
     monkeypatch.setattr(prediction, "predict", predicted)
@@ -215,6 +216,7 @@ def test_every_option_reaches_the_prediction(manifest: Path, tmp_path: Path, mon
         program.main(program.parser().parse_args(list(map(str, (*command, *more)))))
 
     run_program("--flip", "released", "--keypoints", other.model_dump_json(), "--height", 128, "--width", 96)
+    assert calls["checked"] == "gpu"
     assert (calls["device"], calls["threads"], calls["crop"]) == ("gpu", 3, (2, 128, 96, 3))
     assert (calls["dataset"]["batch"], calls["dataset"]["threads"]) == (2, 3)
     changed = settings.model_copy(update={"flip_test": "released"})

@@ -1,8 +1,10 @@
 """The programs of the search, run as programs: generation 0 to the champion, with training replaced by its files."""
 
 import dataclasses
+import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -427,8 +429,15 @@ def test_champion(run, tmp_path):
     assert read_json(tmp_path / "champion.json") == read_json(run / "gen_1/parents.json")["parents"][0]
     old = (run / "gen_1/parents/0.safetensors").read_bytes()
     assert (tmp_path / "champion.safetensors").read_bytes() == old
-    # Whoever reads the old champion while a new one is written reads it to its end.
     arguments = ["--parents", run / "gen_1/parents.json", "--parent-weights", run / "gen_1/parents/1.safetensors"]
+    arguments += ["--champion", "champion.json", "--weights", "champion.safetensors"]
+    said = program(tmp_path, "champion", *arguments, code=2)
+    assert f"1.safetensors: weights of {encode(ANCESTOR)}, but the best parent in" in said
+    assert (tmp_path / "champion.safetensors").read_bytes() == old
+    # Whoever reads the old champion while a new one is written reads it to its end.
+    architecture, weights = files.load(run / "gen_1/parents/0.safetensors")
+    files.save(tmp_path / "new.safetensors", architecture, {k: v + np.float32(1) for k, v in weights.items()})
+    arguments = ["--parents", run / "gen_1/parents.json", "--parent-weights", tmp_path / "new.safetensors"]
     with (tmp_path / "champion.safetensors").open("rb", buffering=0) as reader:
         program(tmp_path, "champion", *arguments, "--champion", "champion.json", "--weights", "champion.safetensors")
         assert reader.read() == old != (tmp_path / "champion.safetensors").read_bytes()
@@ -527,3 +536,81 @@ def test_a_final_network_can_start_from_trained_weights(run, tmp_path):
 def test_conda_environment(tmp_path):
     program(tmp_path, "conda_environment", "--lock", ROOT / "envs/lock.txt", "--output", "made.yaml")
     assert (tmp_path / "made.yaml").read_bytes() == (ROOT / "envs/evopose.yaml").read_bytes()
+
+
+WRONG = [
+    ("ancestor", ["--genotype", "nonsense"], "--genotype: 7 x 4 integers as JSON are expected"),
+    ("ancestor", ["--genotype", "[[0,0,0,0]]"], "--genotype: 7 x 4 integers as JSON are expected"),
+    ("ancestor", ["--seed", "-4"], "--seed: an integer from 0 to"),
+    ("mutate", ["--number", "0"], "--number: an integer above 0 is expected, not 0"),
+    ("mutate", ["--ancestor", "{}"], "--ancestor: 7 x 4 integers as JSON are expected"),
+    ("mutate", ["--seed", "one"], "--seed: an integer is expected, not one"),
+    ("initialise", ["--height", "-32"], "--height: an integer above 0 is expected"),
+    ("select_parents", ["--target-parameters", "-1"], "--target-parameters: a number above 0 is expected, not -1"),
+    ("select_parents", ["--gamma", "nan"], "--gamma: a finite number is expected, not nan"),
+    ("scale", ["--seed", "-1"], "--seed: an integer from 0 to"),
+    ("synthesize", ["--seed", "-1"], "--seed: an integer from 0 to"),
+    ("synthesize", ["--workers", "0"], "--workers: an integer above 0 is expected"),
+    ("convert", ["--workers", "0"], "--workers: an integer above 0 is expected"),
+    ("convert", ["--holdout", "1.5"], "--holdout: a number between 0 and 1 is expected"),
+    ("download", ["--pause", "inf"], "--pause: a finite number is expected"),
+    ("train", ["--seed", "-1"], "--seed: an integer from 0 to"),
+    ("predict", ["--height", "0"], "--height: an integer above 0 is expected"),
+    ("summary", ["--settings", "{"], "--settings: JSON is expected"),
+    ("summary", ["--place", "nowhere"], "--place: WHAT=WHERE is expected, not nowhere"),
+    ("plot", ["overlays", "--number", "0"], "--number: an integer above 0 is expected"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "message"), WRONG)
+def test_wrong_values_are_named(name, arguments, message, monkeypatch, capsys):
+    parser = importlib.import_module(f"scripts.{name}").parser()
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(arguments)
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_what_is_not_there_or_cannot_be_written_is_one_line(run, tmp_path):
+    seeded = ["--genotype", json.dumps(ANCESTOR), "--seed", SEED]
+    said = program(tmp_path, "ancestor", *seeded, "--children", "c.json", "--genotypes", "/proc/no/g.csv", code=2)
+    assert said.endswith("/proc/no/g.csv: cannot be written (No such file or directory); make room, or write elsewhere")
+    said = program(tmp_path, "ancestor", *seeded, "--children", "/dev/full/c.json", "--genotypes", "g.csv", code=2)
+    assert "/dev/full/c.json: cannot be written" in said
+    said = program(tmp_path, "conda_environment", "--lock", "/nope", "--output", "environment.yaml", code=2)
+    assert said.endswith("ERROR /nope: No such file or directory")
+    said = program(tmp_path, "draw_dag", "--output", "/proc/foo", code=2)
+    assert said.endswith("ERROR /proc/foo: No such file or directory")
+
+
+def test_a_member_that_is_none(run, tmp_path):
+    arguments = ["--children", run / "gen_1/children.json", "--height", HEIGHT, "--width", WIDTH]
+    arguments += ["--keypoints", KEYPOINTS, "--space", json.dumps(SPACE), "--weights", "w.safetensors", "--member"]
+    for member in ("foo", "child_", "child_-1", "child_03"):
+        assert f"{member}: generation 1 has 3 children" in program(tmp_path, "initialise", *arguments, member, code=2)
+
+
+def test_a_training_without_records_ends_before_tensorflow_is_loaded(run, tmp_path):
+    arguments = [
+        "--initial",
+        run / "gen_0/child_00/initial.safetensors",
+        "--val-manifest",
+        "/nope",
+        "--history",
+        "h.csv",
+    ]
+    arguments += ["--train-manifest", "/nope", "--weights", "w.safetensors"]
+    assert "/nope: no such file" in program(tmp_path, "train", *arguments, code=2)
+
+
+def test_huge_networks_are_refused_at_once(run, tmp_path):
+    source = run / "gen_1/parents/0.safetensors"
+    arguments = ["--champion", source, "--name", "huge", "--seed", 4, "--model", "m.json", "--weights", "w.safetensors"]
+    said = program(tmp_path, "scale", *arguments, "--settings", '{"height": 8192000, "width": 64}', code=2)
+    assert "--settings: height: Input should be less than or equal to 8192" in said
+    said = program(tmp_path, "scale", *arguments, "--settings", '{"height": 8192, "width": 8192}', code=2)
+    assert "8192x8192 is scaled from a search at 32x16" in said
+
+
+def test_numbers_on_the_console_are_rounded(copy):
+    said = select(copy, 1, LAMBDA, MU, ["gen_0/parents.json"], weights_of("gen_0", 1))
+    assert re.search(r"loss 0\.20, \d+ parameters, fitness \d+\.\d\d \(", said)

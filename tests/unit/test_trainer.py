@@ -413,6 +413,7 @@ def test_progress_is_said_every_five_seconds(monkeypatch: pytest.MonkeyPatch, ca
     assert line.images_per_second == pytest.approx(16)
     assert line.seconds == 38
     assert caplog.messages == [
+        "child: the first step is compiled and done, 20.0 s",
         "child: 5 %, epoch 1/2, loss 7.00",
         "child: 20 %, epoch 1/2, loss 7.00, 16 images/s, 0:32 left",
         "child: 35 %, epoch 1/2, loss 7.00, 16 images/s, 0:26 left",

@@ -230,6 +230,10 @@ def test_threads_and_device_are_those_that_are_asked_for(monkeypatch: pytest.Mon
     assert model.get_layer("stem_conv").compute_dtype == "bfloat16"
     np.testing.assert_array_equal(model.get_layer("stem_conv").kernel, initial_weights(TINY, 3)["stem_conv/kernel"])
     assert (result["device"], result["xla"], result["dtype"]) == ("TPU v3-8", True, "bfloat16")
+    monkeypatch.setattr(devices, "name", lambda strategy: "CPU")
+    for xla in (False, True):
+        result = latency.benchmark("tiny", TINY, None, latency.Protocol(passes=1, xla=xla))
+        assert result["xla"] is asked["xla"] is xla
 
 
 @pytest.mark.parametrize("wrong", [["--passes", "0"], ["--batch", "-1"], ["--warm-up", "-1"], ["--dtype", "float16"]])

@@ -98,6 +98,8 @@ def test_what_agrees_and_how_much_the_rest_differs() -> None:
         "28.590", "28.536", "7.645", "7.645", "114.52",
     ]  # fmt: skip
     assert [row["input"] for row in table] == ["256x192", "256x192", "384x288"]
+    (light,) = cells(networks.as_text(networks.named("evopose2d_xs"), []))
+    assert (light["conv (G)"], light["FLOPs"]) == ("0.462", "0.47 =")  # compared by the profiler's rule
 
 
 def test_notes_are_numbered_where_they_concern() -> None:

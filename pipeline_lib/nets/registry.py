@@ -31,9 +31,17 @@ STRIDE = 32
 
 @dataclass(frozen=True)
 class Recipe:
-    """A published network: where it comes from, its layers for (height, width, keypoints), and what is trained of it."""
+    """A published network.
+
+    Attributes:
+        source: where it comes from.
+        row: of the paper's Table 3, without the reference.
+        layers: for (height, width, keypoints).
+        supervised: what is trained of it.
+    """
 
     source: str
+    row: str
     layers: Callable[[int, int, int], list[LayerSpec]]
     supervised: tuple[Supervised, ...] = (Supervised(FINAL),)
 
@@ -43,24 +51,32 @@ _HRNET = "Sun et al., Deep High-Resolution Representation Learning for Human Pos
 _MSPN = "Li et al., Rethinking on Multi-Stage Networks for Human Pose Estimation, 2019"
 
 PUBLISHED = {
-    "simple_baseline_r50": Recipe(_SIMPLE_BASELINE, partial(simple_baseline.layers, depth=50)),
-    "simple_baseline_r101": Recipe(_SIMPLE_BASELINE, partial(simple_baseline.layers, depth=101)),
-    "simple_baseline_r152": Recipe(_SIMPLE_BASELINE, partial(simple_baseline.layers, depth=152)),
-    "hrnet_w32": Recipe(_HRNET, partial(hrnet.layers, channels=32)),
-    "hrnet_w48": Recipe(_HRNET, partial(hrnet.layers, channels=48)),
+    "simple_baseline_r50": Recipe(_SIMPLE_BASELINE, "SB-R50", partial(simple_baseline.layers, depth=50)),
+    "simple_baseline_r101": Recipe(_SIMPLE_BASELINE, "SB (R-101)", partial(simple_baseline.layers, depth=101)),
+    "simple_baseline_r152": Recipe(_SIMPLE_BASELINE, "SB (R-152)", partial(simple_baseline.layers, depth=152)),
+    "hrnet_w32": Recipe(_HRNET, "HRNet-W32", partial(hrnet.layers, channels=32)),
+    "hrnet_w48": Recipe(_HRNET, "HRNet-W48", partial(hrnet.layers, channels=48)),
     "efficientnet_b0": Recipe(
-        "Tan and Le, EfficientNet, ICML 2019, under the head of EvoPose2D (paper, Table 3)", efficientnet.layers
+        "Tan and Le, EfficientNet, ICML 2019, under the head of EvoPose2D", "EfficientNet-B0", efficientnet.layers
     ),
     "cpn": Recipe(
         "Chen et al., Cascaded Pyramid Network for Multi-Person Pose Estimation, CVPR 2018",
+        "CPN",
         cpn.layers,
         cpn.supervised(),
     ),
-    "mspn2": Recipe(_MSPN, partial(mspn.layers, stages=2), mspn.supervised(2)),
-    "mspn4": Recipe(_MSPN, partial(mspn.layers, stages=4), mspn.supervised(4)),
+    "mspn2": Recipe(_MSPN, "MSPN", partial(mspn.layers, stages=2), mspn.supervised(2)),
+    "mspn4": Recipe(_MSPN, "MSPN", partial(mspn.layers, stages=4), mspn.supervised(4)),
 }
 
 NAMES = (*EVOPOSE2D, *PUBLISHED)
+
+
+def origin(name: str) -> tuple[str, str]:
+    """(source, row of Table 3) of a named network."""
+    if name in PUBLISHED:
+        return PUBLISHED[name].source, PUBLISHED[name].row
+    return "the paper, section V-C1 and Table 2", f"EvoPose2D-{name.rpartition('_')[2].upper()}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -314,3 +315,11 @@ def test_the_values_are_in_the_package(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for name in ("table1", "table3", "table5", "search", "notes"):
         assert f"pipeline_lib/paper/{name}.csv" in names
+
+
+@pytest.mark.parametrize("name", registry.NAMES)
+def test_every_network_names_its_source_and_its_row(name):
+    source, row = registry.origin(name)
+    assert len(source) > 20
+    methods = {one.method for one in tables.table3() if one.network == ("mspn4" if name == "mspn2" else name)}
+    assert methods and all(re.fullmatch(rf"{re.escape(row)}‡?( \[\d+\])?", method) for method in methods), methods

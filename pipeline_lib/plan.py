@@ -13,8 +13,10 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline_lib import cli, config, devices, remote
-from pipeline_lib.config import COCO_KEYPOINTS, Config, Split, TrainSettings
+from pipeline_lib import facts as facts_
+from pipeline_lib.config import COCO_KEYPOINTS, Config, Split
 from pipeline_lib.errors import ConfigError, EvoPoseError
+from pipeline_lib.facts import final_train as final_train
 from pipeline_lib.nets import registry
 from pipeline_lib.search import genotype, scaling
 
@@ -286,27 +288,9 @@ def shell_prefix(root: Path, conda: bool) -> str:
     )
 
 
-def final_train(loaded: Config, model: str) -> TrainSettings:
-    """The training of a final network. The published program trains HRNet without L2."""
-    network = loaded.final.models[model].network or ""
-    if loaded.preset == "released" and network.startswith("hrnet"):
-        return loaded.final.train.model_copy(update={"l2": 0.0})
-    return loaded.final.train
-
-
 def facts(loaded: Config) -> str:
-    """What a result has to be read with, as JSON: data set, preset, seed, and of each final network its training."""
-    models = {
-        name: {
-            "network": model.network,
-            "height": model.height,
-            "width": model.width,
-            "train": final_train(loaded, name).model_dump(mode="json"),
-        }
-        for name, model in loaded.final.models.items()
-    }
-    shared = {"dataset": loaded.dataset.name, "preset": loaded.preset, "seed": loaded.seed}
-    return json.dumps({**shared, "models": models})
+    """What a result has to be read with, as JSON (`facts.of`)."""
+    return json.dumps(facts_.of(loaded))
 
 
 def fitness_note(loaded: Config) -> str:

@@ -69,6 +69,18 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Module:
+    """A row of Table 4: a module of the common ancestor; its output is (h / shrinkage, w / shrinkage, channels)."""
+
+    module: int
+    blocks: int
+    kernel: int
+    stride: int
+    shrinkage: int
+    channels: int
+
+
+@dataclass(frozen=True)
 class Scaling:
     """A row of Table 5: the compound coefficients of an input size."""
 
@@ -125,6 +137,11 @@ def table1() -> list[BatchSize]:
 def table3() -> list[Result]:
     """Table 3, in the printed order."""
     return _read("table3.csv", Result)
+
+
+def table4() -> list[Module]:
+    """Table 4, in the printed order."""
+    return _read("table4.csv", Module)
 
 
 def table5() -> list[Scaling]:

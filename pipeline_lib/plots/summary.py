@@ -1,6 +1,5 @@
 """The summary of a run: what was searched, what transfer was worth, what came out, how good it is, where it lies."""
 
-import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,8 +9,9 @@ from typing import Any
 
 from pipeline_lib.artifacts import SCHEMA_VERSION, read_json
 from pipeline_lib.errors import ArtifactError
-from pipeline_lib.plots import comparison, tables
+from pipeline_lib.plots import comparison, pages
 from pipeline_lib.plots.metrics import METRICS, UNDEFINED
+from pipeline_lib.plots.pages import Part, Table
 from pipeline_lib.plots.tables import Comparison, Individual
 from pipeline_lib.search import population
 from pipeline_lib.search.genotype import CHANNEL_UNIT
@@ -35,23 +35,6 @@ class Metrics:
     def label(self) -> str:
         """For people: network and boxes."""
         return f"{self.network.replace('mean_pose', 'mean pose')}, {self.boxes.replace('_', ' ')}"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text cells; the first `left` columns are words, the others numbers."""
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    left: int = 1
-
-
-@dataclass(frozen=True)
-class Part:
-    """A heading with paragraphs and tables under it."""
-
-    heading: str
-    blocks: Sequence[str | Table]
 
 
 @dataclass(frozen=True)
@@ -203,53 +186,12 @@ def _number(value: float | None) -> str:
 
 def as_markdown(run: Run) -> str:
     """The summary as Markdown that reads well in a terminal."""
-    lines = [f"# {run.experiment}", ""]
-    for part in parts(run):
-        lines += [f"## {part.heading}", ""]
-        for block in part.blocks:
-            text = block if isinstance(block, str) else tables.markdown(block.header, block.rows, block.left)
-            lines += [text, ""]
-    return "\n".join(lines)
-
-
-_HTML = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62em; margin: 1.5em auto; padding: 0 1em; }}
-table {{ border-collapse: collapse; margin: 0.8em 0; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: 0.25em 0.8em; border-bottom: 1px solid #ddd; text-align: right; }}
-th {{ border-bottom: 2px solid #888; }}
-.word {{ text-align: left; }}
-</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+    return pages.as_markdown(run.experiment, parts(run))
 
 
 def as_html(run: Run) -> str:
     """The summary as one page of HTML that needs no other file."""
-    body = [f"<h1>{html.escape(run.experiment)}</h1>"]
-    for part in parts(run):
-        body.append(f"<h2>{html.escape(part.heading)}</h2>")
-        body += [f"<p>{html.escape(block)}</p>" if isinstance(block, str) else _table(block) for block in part.blocks]
-    return _HTML.format(title=html.escape(run.experiment), body="\n".join(body))
-
-
-def _table(table: Table) -> str:
-    def row(cells: Sequence[str], tag: str) -> str:
-        marked = (
-            f"<{tag}{' class=word' if column < table.left else ''}>{html.escape(cell)}</{tag}>"
-            for column, cell in enumerate(cells)
-        )
-        return f"<tr>{''.join(marked)}</tr>"
-
-    return "\n".join(["<table>", row(table.header, "th"), *(row(cells, "td") for cells in table.rows), "</table>"])
+    return pages.as_html(run.experiment, parts(run))
 
 
 def as_json(run: Run) -> dict[str, Any]:

@@ -59,6 +59,15 @@ class Epoch:
     learning_rate: float | None
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a training took: seconds of all its epochs, None where one was not measured, and what computed it."""
+
+    seconds: float | None
+    device: str
+    devices: int
+
+
 class _Row(dict[str, str]):
     """A row that names its file and line where a column is missing."""
 
@@ -123,6 +132,19 @@ def read_history(path: str | PathLike[str]) -> list[Epoch]:
         for row in _rows(path)
     ]
     return sorted(rows, key=lambda row: row.epoch)
+
+
+def read_cost(path: str | PathLike[str]) -> Cost:
+    """What the training of a history.csv took, its last row naming the device."""
+    rows = _rows(path)
+    # Epoch 0 is no training, and need not have been measured.
+    seconds = [_optional(row, "seconds") for row in rows if _cell(row, "epoch", int) > 0]
+    known = [value for value in seconds if value is not None]
+    return Cost(
+        seconds=sum(known) if seconds and len(known) == len(seconds) else None,
+        device=rows[-1]["device"],
+        devices=_cell(rows[-1], "devices", int),
+    )
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:

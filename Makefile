@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # cpu (plain TensorFlow; uses GPUs too) or tpu: which lock is installed
 ACCELERATOR ?= cpu
 CORES ?= all
+# whose report `make report` makes
+CONFIG := config/config.yaml
 ARGS ?=
 
 LOCK := envs/lock$(if $(filter tpu,$(ACCELERATOR)),-tpu).txt
@@ -18,6 +20,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(ACCELERATOR)
 SNAKEMAKE := $(BIN)/snakemake --profile profiles/local --cores $(CORES)
 RESULTS := results/demo
+# The folder of CONFIG's experiment
+OWN := results/$(shell sed -n 's/^experiment: *["'"'"']\{0,1\}\([A-Za-z0-9_.-]*\).*/\1/p' $(CONFIG) 2>/dev/null)
 
 # Imports take twice as long when every process has to compile its modules anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,14 +33,15 @@ endif
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
-	@echo '  variables: PYTHON=python3.12  ACCELERATOR=cpu|tpu  CORES=2  ARGS="further options of snakemake or pytest"'
+	@echo '  variables: PYTHON=python3.12  ACCELERATOR=cpu|tpu  CORES=2  CONFIG=my.yaml (report)  ARGS="further options of snakemake or pytest"'
 
 install: $(STAMP) ## make .venv with the locked packages (ACCELERATOR=tpu: for a TPU VM)
 
-# An explicitly given PYTHON of another version replaces the environment.
+# An explicitly given PYTHON of another version replaces the environment; else one that runs is enough.
 venv:
-	@test -n "$(PYTHON)" || { echo 'No Python 3.11, 3.12 or 3.13 found: install one, or name it with make PYTHON=/path/to/python3.12' >&2; exit 1; }
-	@wanted=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') || { echo 'PYTHON=$(PYTHON) does not run' >&2; exit 1; }; \
+	@if [ "$(origin PYTHON)" = file ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
+	test -n "$(PYTHON)" || { echo 'No Python 3.11, 3.12 or 3.13 found: install one, or name it with make PYTHON=/path/to/python3.12' >&2; exit 1; }; \
+	wanted=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])') || { echo 'PYTHON=$(PYTHON) does not run' >&2; exit 1; }; \
 	case "$$wanted" in 3.11|3.12|3.13) ;; *) echo "$(PYTHON) is Python $$wanted; 3.11, 3.12 or 3.13 is needed" >&2; exit 1;; esac; \
 	found=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none); \
 	if [ "$$found" = none ] || { [ "$(origin PYTHON)" != file ] && [ "$$found" != "$$wanted" ]; }; then \
@@ -61,8 +66,9 @@ demo: install ## run the demo (config/config.yaml) and print its summary
 $(RESULTS)/report.html: $(RESULTS)/summary.md
 	@$(SNAKEMAKE) --report $@ --quiet
 
-report: install ## make the demo's HTML report, results/demo/report.html
-	$(SNAKEMAKE) --report $(RESULTS)/report.html $(ARGS)
+report: install ## make the HTML report in results/<experiment>/ of the demo, or of CONFIG=my.yaml
+	@test "$(OWN)" != results/ || { echo 'CONFIG=$(CONFIG): no such file, or it has no line "experiment: ..."' >&2; exit 1; }
+	$(SNAKEMAKE) --configfile $(CONFIG) --report $(OWN)/report.html $(ARGS)
 
 # Everything is looked at again: what is complete is only counted, what is missing is fetched.
 coco: install ## get COCO 2017 into data/coco (20 GB; 42 GB free); what lies there is used

@@ -85,7 +85,7 @@ def parts(run: Run) -> list[Part]:
         found.append(Part("Champion", _champion(run.champion)))
     found.append(Part("Final networks", _metrics(run)))
     if run.places:
-        found.append(Part("Files", [Table(("what", "where"), list(run.places.items()), left=2)]))
+        found.append(Part("Files", _places(run.places)))
     return found
 
 
@@ -174,6 +174,14 @@ def _metrics(run: Run) -> list[str | Table]:
         Table(("network", "boxes", *METRICS), rows, left=2),
         *notes,
     ]
+
+
+def _places(places: Mapping[str, str]) -> list[str | Table]:
+    table = Table(("what", "where"), list(places.items()), left=2)
+    if "report" not in places:
+        return [table]
+    # The run that sums up cannot make the report, which shows the summary.
+    return [table, f"The report is made by the command of this run with --report {places['report']} at its end."]
 
 
 def _metric(value: float) -> str:

@@ -1,6 +1,7 @@
 """The documents name what is there: columns, files, targets, versions."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -62,6 +63,20 @@ def test_scripts_options_exist():
             assert f'"{words.split()[0]}"' in source
         for option in re.findall(r"--[a-z-]+", words):
             assert f'"{option}"' in source
+
+
+def test_commands_have_their_targets_first():
+    """An option that takes several words would take a target for one of them."""
+    commands = re.findall(r"`(snakemake [^`]+)`", USAGE) + re.findall(r"^ *(snakemake .+)$", USAGE, re.MULTILINE)
+    assert len(commands) > 8
+    for command in commands:
+        words = shlex.split(command)
+        for option in ("--configfile", "--report", "-R"):
+            if option in words:
+                after = words[words.index(option) + 2 :][:1]
+                assert not after or after[0].startswith("-") or after == ["..."], command
+        if "results/" in command or "-R" in words:
+            assert "--profile" in words or "..." in words, command
 
 
 def test_examples_of_the_manual_are_valid():

@@ -198,7 +198,7 @@ def test_every_option_reaches_the_prediction(manifest: Path, tmp_path: Path, mon
         return []
 
     monkeypatch.setattr(devices, "configure", lambda threads, deterministic: calls.update(threads=threads))
-    monkeypatch.setattr(devices, "check", lambda device: calls.update(checked=device))
+    monkeypatch.setattr(devices, "check", lambda device: calls.setdefault("checked", device))
     monkeypatch.setattr(devices, "strategy", on)
     monkeypatch.setattr(records, "dataset", batches)
     monkeypatch.setattr(prediction, "predict", predicted)

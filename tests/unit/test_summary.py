@@ -180,6 +180,8 @@ def test_program_prints_what_it_writes(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == (tmp_path / "summary.md").read_text()
     assert "| report | results/demo/report.html |" in done.stdout
+    said = "The report is made by the command of this run with --report results/demo/report.html at its end."
+    assert said in done.stdout
     content = artifacts.read_json(tmp_path / "summary.json")
     assert content["experiment"] == "demo" and content["comparison"] == []
     assert [row["network"] for row in content["models"]] == ["evopose_m"]

@@ -29,7 +29,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help install demo coco test lint format report dag bench lock clean venv
+.PHONY: help install demo coco paper test lint format report dag bench lock clean venv
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -73,6 +73,9 @@ report: install ## make the HTML report in results/<experiment>/ of the demo, or
 # Everything is looked at again: what is complete is only counted, what is missing is fetched.
 coco: install ## get COCO 2017 into data/coco (20 GB; 42 GB free); what lies there is used
 	$(SNAKEMAKE) coco $(ARGS) --forceall --config experiment=coco2017 dataset=config/datasets/coco2017.yaml
+
+paper: install ## the paper's tables and figures from whatever results exist, into results/paper
+	$(SNAKEMAKE) paper $(ARGS)
 
 test: install ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)

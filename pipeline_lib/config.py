@@ -633,6 +633,9 @@ class Config(Section):
     final: FinalConfig
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Prediction and metrics.")
     report: ReportConfig = Field(ReportConfig(), description="Pictures of the report.")
+    paper_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$", max_length=64)] = Field(
+        "", description="Of the target paper: what the folders of its experiments start with, such as smoke_."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from pipeline_lib.config import COCO_KEYPOINTS, Config, Split
 from pipeline_lib.errors import ConfigError, EvoPoseError
 from pipeline_lib.facts import final_train as final_train
 from pipeline_lib.nets import registry
+from pipeline_lib.paper import experiments
 from pipeline_lib.search import genotype, scaling
 
 log = logging.getLogger(__name__)
@@ -343,3 +344,13 @@ def image_set(split: Split) -> str:
     """What COCO calls the images of a split, by the name of its annotations: val2017, test-dev2017."""
     stem = Path(split.annotations).stem.removeprefix("person_keypoints_").removeprefix("image_info_")
     return re.sub(r"[^A-Za-z0-9-]+", "-", stem)
+
+
+def paper(loaded: Config, item: str, folder: Path, root: Path) -> list[str]:
+    """The files below `folder` that there are of what a table or figure of the paper is made from (`experiments.files`).
+
+    With their full paths: the active configuration may be one of these experiments, and none of its rules is to make a file
+    because a table has it.
+    """
+    found = experiments.files(item, folder / "results", loaded.paper_prefix, root / "config" / "experiments")
+    return [str(path.absolute()) for path in found]

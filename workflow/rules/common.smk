@@ -209,3 +209,8 @@ def get_metrics(wildcards):
         model=cfg.final.models,
         boxes=plan.boxes(cfg),
     )
+
+
+def get_paper(item):
+    """The results that there are of what a table or figure of the paper is made from; nothing that is yet to be made."""
+    return lambda wildcards: plan.paper(cfg, item, Path.cwd(), ROOT)

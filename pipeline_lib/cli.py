@@ -147,6 +147,13 @@ def positive_number(text: str) -> float:
     return number
 
 
+def non_negative_number(text: str) -> float:
+    """An option's type: a finite number from 0 on."""
+    if (number := finite(text)) < 0:
+        raise argparse.ArgumentTypeError(f"a number from 0 on is expected, not {text}")
+    return number
+
+
 def fraction(text: str) -> float:
     """An option's type: a number between 0 and 1, both excluded."""
     if not 0 < (number := finite(text)) < 1:

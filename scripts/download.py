@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--pause",
-        type=cli.positive_number,
+        type=cli.non_negative_number,
         default=1.0,
         help="seconds before something is tried again, doubled each time (default: 1)",
     )

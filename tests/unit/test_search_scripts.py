@@ -553,7 +553,7 @@ WRONG = [
     ("synthesize", ["--workers", "0"], "--workers: an integer above 0 is expected"),
     ("convert", ["--workers", "0"], "--workers: an integer above 0 is expected"),
     ("convert", ["--holdout", "1.5"], "--holdout: a number between 0 and 1 is expected"),
-    ("download", ["--pause", "inf"], "--pause: a finite number is expected"),
+    ("download", ["--pause", "-1"], "--pause: a number from 0 on is expected"),
     ("train", ["--seed", "-1"], "--seed: an integer from 0 to"),
     ("predict", ["--height", "0"], "--height: an integer above 0 is expected"),
     ("summary", ["--settings", "{"], "--settings: JSON is expected"),

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline_lib import devices
+from pipeline_lib import artifacts, devices
 from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, TrainSettings
 from pipeline_lib.data import convert, records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError
@@ -190,7 +190,9 @@ def test_the_same_seed_gives_the_same_bytes(manifest: Path, initial: Path, tmp_p
 
 
 def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    given, checked = [], []
+    given, checked, looked_at = [], [], []
+    monkeypatch.setattr(artifacts, "load_metadata", looked_at.append)
+    monkeypatch.setattr(records, "read_manifest", looked_at.append)
     monkeypatch.setattr(trainer, "train", lambda **options: given.append(options))
     monkeypatch.setattr(devices, "check", checked.append)
     values = {
@@ -205,6 +207,7 @@ def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> N
         values | {"settings": TrainSettings(), "seed": 1, "device": "auto", "title": "training"},
     ]
     assert checked == ["gpu", "auto"]
+    assert looked_at == ["initial", "train-manifest", "val-manifest"] * 2
 
 
 @pytest.mark.slow

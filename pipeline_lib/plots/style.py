@@ -93,3 +93,11 @@ def legend_right(axes: Axes, **options: Any) -> None:
 def legend_below(axes: Axes, columns: int, offset: float = -0.16, **options: Any) -> None:
     """A legend outside of the data, under the label of the horizontal axis."""
     axes.legend(loc="upper left", bbox_to_anchor=(0, offset), ncols=columns, borderaxespad=0, **options)
+
+
+def nothing_yet(axes: Axes) -> None:
+    """Say on `axes` without data that there are none; ticks of made-up places are taken away."""
+    axes.text(0.5, 0.5, "no results yet", transform=axes.transAxes, ha="center", va="center", color=GREY)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(NullLocator())
+        axis.set_minor_locator(NullLocator())

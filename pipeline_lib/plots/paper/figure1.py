@@ -116,10 +116,11 @@ def _handles(runs: Sequence[tuple[Training, Point | None]]) -> list[Line2D]:
     handles = [marker(label, marker="o", color=color) for label, color in FAMILIES.values()]
     handles.append(marker("the paper (Table 3)", marker="o", markerfacecolor="none", color=style.GREY))
     filled = sum(point is not None and run.status is Status.COMPARABLE for run, point in runs)
-    handles.append(marker(f"measured here: {filled} of {len(runs)}", marker="o", color=style.GREY))
+    not_run = sum(run.status is Status.NOT_RUN for run, _ in runs)
+    handles.append(marker(f"measured here: {filled} of {len(runs)} ({not_run} not run)", marker="o", color=style.GREY))
     for run, point in runs:
         if point is not None and run.status is not Status.COMPARABLE:
-            handles.append(marker(f"{run.experiment}: {run.described}", marker="X", color=style.GREY))
+            handles.append(marker(f"{run.experiment}: {run.label}", marker="X", color=style.GREY))
         elif run.status in (Status.UNFINISHED, Status.DAMAGED):
-            handles.append(marker(f"not shown: {run.experiment}, {run.described}"))
+            handles.append(marker(f"not shown: {run.experiment}, {run.label}"))
     return handles

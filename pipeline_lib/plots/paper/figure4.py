@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from pipeline_lib.paper import experiments
 from pipeline_lib.paper import tables as paper
-from pipeline_lib.plots import curves
+from pipeline_lib.plots import curves, style
 from pipeline_lib.plots.paper import results
 from pipeline_lib.plots.paper.results import Place, Status
 
@@ -14,7 +14,10 @@ def draw(place: Place) -> Figure:
     histories = {}
     for row in paper.table1():
         run = results.training(place, experiments.of_batch_size(row))
-        comparable = run.status is Status.COMPARABLE
-        label = f"{run.experiment}{'' if comparable else f' ({run.described})'}"
+        label = run.experiment if run.status is Status.COMPARABLE else f"{run.experiment} ({run.label})"
         histories[label] = run.history
-    return curves.draw(histories, "Fig. 4: loss with different batch sizes")
+    figure = curves.draw(histories, "Fig. 4: loss with different batch sizes")
+    if not any(histories.values()):
+        for axes in figure.axes:
+            style.nothing_yet(axes)
+    return figure

@@ -32,9 +32,11 @@ def draw(place: Place) -> Figure:
     """
     figure = Figure(figsize=(8.2, 8.2))
     top, bottom = figure.subplots(2)
+    drawn = []
     for (name, experiment), color in zip(experiments.SEARCHES.items(), COLORS, strict=True):
         run = results.search(place, experiment)
         best = convergence(run.pools)
+        drawn += best
         evaluated = [number for number, _, _ in best]
         top.plot(
             evaluated, [fitness for _, fitness, _ in best], "-o", color=color, markersize=3.5, linewidth=2,
@@ -57,9 +59,12 @@ def draw(place: Place) -> Figure:
     bottom.set_ylabel("validation loss\n(mean squared error, peak 255)")
     style.legend_right(top)
     style.legend_right(bottom)
+    if not drawn:
+        style.nothing_yet(top)
+        style.nothing_yet(bottom)
     figure.subplots_adjust(hspace=0.28)
     return figure
 
 
 def _label(name: str, run: Search) -> str:
-    return name if run.status is Status.COMPARABLE else f"{name} ({run.described})"
+    return name if run.status is Status.COMPARABLE else f"{name} ({run.label})"

@@ -1,8 +1,10 @@
 """What exists of the experiments of the paper, and whether it can stand beside the paper's values."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from pipeline_lib.paper import experiments
 from pipeline_lib.plots import tables
 from pipeline_lib.plots.metrics import METRICS, UNDEFINED
 from pipeline_lib.plots.tables import Epoch, Individual
+
+log = logging.getLogger(__name__)
 
 DETECTIONS, GROUND_TRUTH = "detections", "ground_truth"
 PERCENT = 100
@@ -57,15 +61,19 @@ class Place:
 
     def meant(self, experiment: str) -> Config:
         """What the experiment's own file says; raises `ConfigError` where there is none, or it is not valid."""
-        path = self.experiments / f"{experiment}.yaml"
-        try:
-            return config.load(yaml.safe_load(path.read_text(encoding="utf-8")), self.experiments.parents[1])
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: cannot be read ({error.strerror}); name the folder of the paper's experiments"
-            ) from None
-        except (yaml.YAMLError, TypeError, ValueError) as error:
-            raise ConfigError(f"{path}: not a YAML mapping ({error})") from None
+        return _meant(self.experiments / f"{experiment}.yaml")
+
+
+@cache
+def _meant(path: Path) -> Config:
+    try:
+        return config.load(yaml.safe_load(path.read_text(encoding="utf-8")), path.parents[2])
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); name the folder of the paper's experiments"
+        ) from None
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: not a YAML mapping ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,11 @@ class Found:
     def measured(self) -> bool:
         """Whether there are results, comparable or not."""
         return self.status in (Status.OTHER, Status.COMPARABLE)
+
+    @property
+    def label(self) -> str:
+        """`described`, for a figure, which has no notes."""
+        return str(self.status) if self.status is Status.DAMAGED else self.described
 
     def cell(self, value: Any, text: Callable[[Any], str] = str) -> str:
         """A measured value for a table: in brackets where it cannot be compared, in words where there is none."""
@@ -136,6 +149,7 @@ def training(place: Place, experiment: str) -> Training:
     try:
         return _training(folder, summary, history, model, facts.of(meant), _images(meant))
     except ArtifactError as error:
+        log.warning("%s: %s", folder.name, error)
         return Training(folder.name, Status.DAMAGED, f"{Status.DAMAGED}, {SEE_NOTES}", (str(error),))
 
 
@@ -246,6 +260,7 @@ def search(place: Place, experiment: str) -> Search:
     try:
         return _search(folder, files, facts.of(meant))
     except ArtifactError as error:
+        log.warning("%s: %s", folder.name, error)
         return Search(folder.name, Status.DAMAGED, f"{Status.DAMAGED}, {SEE_NOTES}", (str(error),))
 
 

@@ -20,6 +20,7 @@ from pipeline_lib.search import genotype, population
 SIZE = (256, 192)
 """(height, width) of Table 2."""
 
+COUNTED = ("", "EvoPose2D-S: paper / computed", "champion found here")
 FIELDS = ("blocks", "kernel", "channels", "stride", "height", "width")
 COLUMNS = ("component", *(f"paper_{name}" for name in FIELDS), *FIELDS, "status", "described", "experiment")
 
@@ -43,9 +44,7 @@ def sheet(place: Place) -> Sheet:
             f"{found.described}. Output is height x width of the component's output.",
             LEGEND,
             Table(("component", "blocks", "kernel", "channels", "stride", "output"), cells),
-            Table(
-                ("", "EvoPose2D-S: paper / computed", "champion found here"), _counts(network, champion, found), left=1
-            ),
+            Table(COUNTED, _counts(network, champion, found)),
             *noted(results.notes([found])),
         ],
         columns=COLUMNS,

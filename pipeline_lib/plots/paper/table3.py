@@ -19,22 +19,17 @@ DATASETS = {"coco_val": "COCO val2017", TEST_DEV: "COCO test-dev", "posetrack_va
 POSEFIX, POSETRACK = "not available in this version: PoseFix", "not available in this version: PoseTrack"
 SERVER = "AP of test-dev: by COCO's server alone"
 
+DIGITS = (3, 3, 2)
+"""Shown of parameters (M), multiply-adds (G) and file size (MB)."""
+
 HEADER = (
     *("method", "pretrained", "input", "params (M)", "FLOPs (G)", "size (MB)", "FPS"),
     *(*METRICS, "run here", "frame rate measured on"),
 )
 COLUMNS = (
     *("dataset", "method", "network", "pretrained", "height", "width"),
-    *(
-        "paper_params_M",
-        "parameters",
-        "paper_flops_G",
-        "multiply_adds",
-        "paper_size_MB",
-        "file_bytes",
-        "paper_fps",
-        "fps",
-    ),
+    *("paper_params_M", "parameters", "paper_flops_G", "multiply_adds", "paper_size_MB", "file_bytes"),
+    *("paper_fps", "fps"),
     *(column for name in METRICS for column in (f"paper_{name}", name)),
     *("status", "described", "fps_described", "experiment"),
 )
@@ -43,7 +38,7 @@ COLUMNS = (
 def sheet(place: Place) -> Sheet:
     """The table from the results at `place`."""
     runs = [(row, run(place, row)) for row in paper.table3()]
-    counted = [networks.named(row.network, (row.height, row.width))[0] for row, _ in runs if row.network]
+    counted = [one for row, _ in runs if (one := _counted(row.network, row.height, row.width)) is not None]
     printed_notes = [note.text for note in networks.notes(counted, general=False)]
     printed_notes += [note.text for note in paper.notes() if not note.network and note.column]
     blocks: list[str | Table] = [
@@ -69,12 +64,13 @@ def run(place: Place, row: paper.Result) -> Training:
 
 
 def _cells(row: paper.Result, found: Training) -> Sequence[str]:
-    computed = _computed(row.network, row.height, row.width)
+    counted = _counted(row.network, row.height, row.width)
     printed = (row.params_M, row.flops_G, row.size_MB)
-    sizes = [
-        pair(value, NOTHING) if computed is None else exact(value, own, digits)
-        for value, own, digits in zip(printed, computed or (0.0, 0.0, 0.0), (3, 3, 2), strict=True)
-    ]
+    if counted is None:
+        sizes = [pair(value, NOTHING) for value in printed]
+    else:
+        own = counted.parameters / MEGA, counted.profiled_multiply_adds / GIGA, counted.file_bytes / MEGA
+        sizes = [exact(value, found_, digits) for value, found_, digits in zip(printed, own, DIGITS, strict=True)]
     on_test_dev = row.dataset == TEST_DEV
     fps = found.cell(found.fps, "{:.1f}".format)
     if found.measured and found.fps is None and not found.fps_described:
@@ -96,13 +92,13 @@ def _cells(row: paper.Result, found: Training) -> Sequence[str]:
 
 
 def _row(row: paper.Result, found: Training) -> dict[str, Any]:
-    exact_ = networks.named(row.network, (row.height, row.width))[0] if row.network else None
+    counted = _counted(row.network, row.height, row.width)
     values: dict[str, Any] = {
         **{name: getattr(row, name) for name in ("dataset", "method", "network", "height", "width")},
         "pretrained": "yes" if row.pretrained else "no",
         **{f"paper_{name}": getattr(row, name) for name in ("params_M", "flops_G", "size_MB", "fps", *METRICS)},
-        **{name: getattr(exact_, name, None) for name in ("parameters", "file_bytes")},
-        "multiply_adds": getattr(exact_, "profiled_multiply_adds", None),
+        **{name: getattr(counted, name, None) for name in ("parameters", "file_bytes")},
+        "multiply_adds": getattr(counted, "profiled_multiply_adds", None),
         "fps": found.fps,
         **{name: None if row.dataset == TEST_DEV else found.metrics.get(name) for name in METRICS},
         "status": str(found.status),
@@ -114,9 +110,6 @@ def _row(row: paper.Result, found: Training) -> dict[str, Any]:
 
 
 @cache
-def _computed(network: str, height: int, width: int) -> tuple[float, float, float] | None:
-    """Parameters in millions, 10^9 multiply-adds, MB; None of a network that is not in this version."""
-    if not network:
-        return None
-    row = networks.named(network, (height, width))[0]
-    return row.parameters / MEGA, row.profiled_multiply_adds / GIGA, row.file_bytes / MEGA
+def _counted(network: str, height: int, width: int) -> networks.Row | None:
+    """Parameters, multiply-adds and file size; None of a network that is not in this version."""
+    return networks.named(network, (height, width))[0] if network else None

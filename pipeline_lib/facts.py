@@ -13,6 +13,8 @@ OF_A_SEARCH = ("enabled", "generations", "compare_scratch")
 PARTS = ("devices", "accumulation")
 # Wherever they lie, files of weights are expected to be those of the manual.
 FILES = ("pretrained",)
+SHORT = 40
+"""Characters of a setting that is written out; genotypes are not."""
 
 
 def final_train(loaded: Config, model: str) -> TrainSettings:
@@ -59,7 +61,8 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Any], path: st
             if (is_ is None) != (meant is None):
                 yield f"{path}{key}: {'new weights' if is_ is None else is_} instead of {meant or 'new weights'}"
         elif is_ != meant:
-            yield f"{path}{key}: {_text(is_)} instead of {_text(meant)}"
+            known = len(f"{is_}") <= SHORT and len(f"{meant}") <= SHORT
+            yield f"{path}{key}: {is_} instead of {meant}" if known else f"{path}{key}: another value"
     if all(part in expected for part in PARTS):
         shares = [
             "unknown" if any(part not in settings for part in PARTS) else settings[PARTS[0]] * settings[PARTS[1]]
@@ -67,9 +70,3 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Any], path: st
         ]
         if shares[0] != shares[1]:
             yield f"{path}batch statistics: over 1/{shares[0]} of the batch instead of 1/{shares[1]}"
-
-
-def _text(value: Any) -> str:
-    """A setting in a few characters: genotypes and other long ones are not written out."""
-    text = f"{value}"
-    return text if len(text) <= 40 else "another value" if isinstance(value, list | Mapping) else f"{text[:40]}..."

@@ -1,6 +1,7 @@
 """What all figures share: colours that colour-blind readers tell apart, fonts, and files that do not change by chance."""
 
 import functools
+import textwrap
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -93,6 +94,11 @@ def legend_right(axes: Axes, **options: Any) -> None:
 def legend_below(axes: Axes, columns: int, offset: float = -0.16, **options: Any) -> None:
     """A legend outside of the data, under the label of the horizontal axis."""
     axes.legend(loc="upper left", bbox_to_anchor=(0, offset), ncols=columns, borderaxespad=0, **options)
+
+
+def wrapped(label: str, width: int = 48) -> str:
+    """A label of a legend in lines of at most `width` characters."""
+    return textwrap.fill(label, width, break_long_words=False)
 
 
 def nothing_yet(axes: Axes) -> None:

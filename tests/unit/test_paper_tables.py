@@ -447,7 +447,7 @@ def test_a_short_or_another_search_has_no_comparable_champion(tmp_path):
     sheet = table2.sheet(place(tmp_path, "smoke_"))
     assert grid(sheet)[2]["kernel"] == "3 / (5)"
     assert "not comparable: smoke: synthetic, 64x64, 2 generations, 1 epoch, batch 8" in text(sheet)
-    assert "search.children: 2 instead of 64" in text(sheet) and "search.ancestor: another value" in text(sheet)
+    assert "search.children: 2 instead of 64" in text(sheet) and "search.ancestor: another value;" in text(sheet)
     assert sheet.rows[2]["status"] == "not comparable"
 
 

@@ -111,7 +111,7 @@ def _areas(points: Sequence[Point]) -> list[float]:
 
 def _handles(runs: Sequence[tuple[Training, Point | None]]) -> list[Line2D]:
     def marker(label: str, **options: object) -> Line2D:
-        return Line2D([], [], label=label, linestyle="", **options)  # type: ignore[arg-type]
+        return Line2D([], [], label=style.wrapped(label), linestyle="", **options)  # type: ignore[arg-type]
 
     handles = [marker(label, marker="o", color=color) for label, color in FAMILIES.values()]
     handles.append(marker("the paper (Table 3)", marker="o", markerfacecolor="none", color=style.GREY))

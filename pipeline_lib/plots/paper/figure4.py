@@ -15,7 +15,7 @@ def draw(place: Place) -> Figure:
     for row in paper.table1():
         run = results.training(place, experiments.of_batch_size(row))
         label = run.experiment if run.status is Status.COMPARABLE else f"{run.experiment} ({run.label})"
-        histories[label] = run.history
+        histories[style.wrapped(label)] = run.history
     figure = curves.draw(histories, "Fig. 4: loss with different batch sizes")
     if not any(histories.values()):
         for axes in figure.axes:

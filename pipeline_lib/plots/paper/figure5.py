@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline_lib.paper import experiments
 from pipeline_lib.plots import style, tables
@@ -40,7 +41,7 @@ def draw(place: Place) -> Figure:
         evaluated = [number for number, _, _ in best]
         top.plot(
             evaluated, [fitness for _, fitness, _ in best], "-o", color=color, markersize=3.5, linewidth=2,
-            label=_label(name, run), gid=f"fitness:{experiment}",
+            label=style.wrapped(_label(name, run)), gid=f"fitness:{experiment}",
         )  # fmt: skip
         top.plot(
             evaluated, [loss for _, _, loss in best], "--s", color=color, markersize=3, linewidth=1.4,
@@ -50,11 +51,13 @@ def draw(place: Place) -> Figure:
             shown = [one for one in tables.everyone(run.pools) if one.loss is not None]
             bottom.scatter(
                 [one.parameters / MEGA for one in shown], [one.loss for one in shown], s=18, color=color, alpha=0.7,
-                linewidths=0, label=name, gid=f"networks:{experiment}",
+                linewidths=0, label=_short(name, run), gid=f"networks:{experiment}",
             )  # fmt: skip
     top.set_title("Fig. 5: convergence of the searches")
     top.set_xlabel("fitness function evaluations")
     top.set_ylabel("fitness (solid), validation loss (dashed)")
+    top.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bottom.ticklabel_format(useOffset=False)
     bottom.set_xlabel("parameters (M)")
     bottom.set_ylabel("validation loss\n(mean squared error, peak 255)")
     style.legend_right(top)
@@ -68,3 +71,7 @@ def draw(place: Place) -> Figure:
 
 def _label(name: str, run: Search) -> str:
     return name if run.status is Status.COMPARABLE else f"{name} ({run.label})"
+
+
+def _short(name: str, run: Search) -> str:
+    return name if run.status is Status.COMPARABLE else f"{name} ({run.status})"

@@ -39,8 +39,8 @@ def sheet(place: Place) -> Sheet:
     """The table from the results at `place`."""
     runs = [(row, run(place, row)) for row in paper.table3()]
     counted = [one for row, _ in runs if (one := _counted(row.network, row.height, row.width)) is not None]
-    printed_notes = [note.text for note in networks.notes(counted, general=False)]
-    printed_notes += [note.text for note in paper.notes() if not note.network and note.column]
+    concerned = networks.notes(counted, general=False)
+    concerned += [note for note in paper.notes() if not note.network and note.column]
     blocks: list[str | Table] = [
         "Parameters, multiply-adds (by the rule of TensorFlow 2.3's profiler, which gives the paper's FLOPs) and file size "
         "(here: safetensors; the paper: Keras HDF5; MB of 10^6 bytes) are computed. Frames a second are of the forward pass "
@@ -51,7 +51,7 @@ def sheet(place: Place) -> Sheet:
     for dataset, title in DATASETS.items():
         blocks += [f"{title}:", Table(HEADER, [_cells(*one) for one in runs if one[0].dataset == dataset], left=3)]
     found = [one for _, one in runs]
-    blocks += noted([*results.notes(found), *(f"The paper: {text}" for text in printed_notes)])
+    blocks += noted([*results.notes(found), *map(_printed, concerned)])
     return Sheet("Table 3: comparison of networks", blocks, COLUMNS, [_row(*one) for one in runs])
 
 
@@ -61,6 +61,12 @@ def run(place: Place, row: paper.Result) -> Training:
     if experiment is None:
         return Training("", Status.UNAVAILABLE, POSEFIX if row.starred else POSETRACK)
     return results.training(place, experiment)
+
+
+def _printed(note: paper.Note) -> str:
+    """A note on the paper, with the rows and the column that it is about."""
+    size = f" {note.height}x{note.width}" if note.height else ""
+    return f"The paper, {f'{note.network}{size}, ' if note.network else ''}{note.column}: {note.text}"
 
 
 def _cells(row: paper.Result, found: Training) -> Sequence[str]:

@@ -30,7 +30,8 @@ CONFIG["final"]["models"]["flat"] = {"height": 32, "width": 48, "coefficients": 
 CONFIG["final"]["train"] = {"epochs": 4, "cpu_threads": 3, "keep": "last"}
 CONFIG["evaluation"] = {"batch": 5, "cpu_threads": 4, "latency_passes": 11}
 CONFIG["report"] = {"overlays": 9}
-OPTIONAL = ("networks", "frame_rates", "submissions")
+CONFIG["paper_prefix"] = "own_"
+OPTIONAL = ("networks", "frame_rates", "submissions", "paper")
 CHILDREN = (1, 2, 2, 1)  # of each generation
 PARENTS = (1, 2, 2, 2)
 GENERATIONS = range(4)
@@ -347,6 +348,24 @@ def test_submissions(planned: list[Job], planned_on_a_cpu: list[Job], boxes: str
 def test_networks(planned: list[Job]) -> None:
     job = select(planned, "networks", "--csv")[f"{RESULTS}/networks.csv"]
     assert job.program == "scripts/networks.py"
+
+
+def test_tables_and_figures_of_the_paper(planned: list[Job]) -> None:
+    jobs = {job.program: job.options for job in planned if job.program.startswith("scripts/paper.py")}
+    table = {
+        f"scripts/paper.py table_{number}": {
+            "--prefix=own_": [],
+            "--csv": [f"results/paper/table{number}.csv"],
+            "--markdown": [f"results/paper/table{number}.md"],
+            "--html": [f"results/paper/table{number}.html"],
+        }
+        for number in range(1, 6)
+    }
+    figure = {
+        f"scripts/paper.py figure_{number}": {"--prefix=own_": [], "--output": [f"results/paper/figure{number}.svg"]}
+        for number in (1, 4, 5)
+    }
+    assert jobs == table | figure
 
 
 def test_mean_pose_and_metrics(planned: list[Job]) -> None:

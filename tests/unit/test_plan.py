@@ -385,3 +385,9 @@ def test_facts_name_what_a_result_depends_on():
     big = facts["models"]["big"]
     assert (big["network"], big["height"], big["width"]) == ("hrnet_w32", 64, 96)
     assert (big["train"]["epochs"], big["train"]["l2"]) == (7, 0.0)
+    assert (facts["synthetic"], facts["flip_test"]) == (found.dataset.synthetic is not None, found.evaluation.flip_test)
+    assert facts["search"]["gamma"] == found.search.gamma and facts["search"]["height"] == found.input.height
+    assert facts["search"]["train"]["batch"] == found.search.train.batch
+    assert (big["pretrained"], big["initial"], big["coefficients"]) == (None, "scratch", None)
+    alone = json.loads(plan.facts(config.load(raw(search={"enabled": False}, final={"models": {"big": HRNET}}))))
+    assert alone["search"] is None

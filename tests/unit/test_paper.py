@@ -317,14 +317,14 @@ def test_the_values_are_in_the_package(tmp_path: Path) -> None:
         assert f"pipeline_lib/paper/{name}.csv" in names
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("name", registry.NAMES)
 def test_every_network_names_its_source_and_its_row(name):
     source, row = registry.origin(name)
     assert len(source) > 20
     methods = {one.method for one in tables.table3() if one.network == ("mspn4" if name == "mspn2" else name)}
     assert methods and all(re.fullmatch(rf"{re.escape(row)}‡?( \[\d+\])?", method) for method in methods), methods
-=======
+
+
 def test_table_4_is_the_ancestor_in_the_units_of_the_paper() -> None:
     rows = tables.table4()
     assert [row.module for row in rows] == list(range(1, 8))
@@ -334,4 +334,3 @@ def test_table_4_is_the_ancestor_in_the_units_of_the_paper() -> None:
     for row in rows:
         shrinkage *= row.stride
         assert row.shrinkage == shrinkage and row.channels % 8 == 0
->>>>>>> a7e4a16 (Tests of the paper's experiments and of the target paper)

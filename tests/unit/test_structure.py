@@ -13,19 +13,11 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-<<<<<<< HEAD
-BASE = ("artifacts", "config", "errors", "explain", "cli", "remote")
+BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [BASE, ("search", "paper"), ("data", "nets", "devices"), ("plots", "export", "evaluate", "train")]
 # Beside the layers: the Snakefile's questions, the page of keys.
-OUTSIDE = {"plan": {*BASE, "search", "nets", "devices"}, "manual": {*BASE}}
-=======
-BASE = ("artifacts", "config", "errors", "cli", "remote", "facts")
-# From the bottom: a part imports from its own layer and from those before it.
-LAYERS = [BASE, ("search", "paper"), ("data", "nets", "devices"), ("plots", "export", "evaluate", "train")]
-# Beside the layers: the Snakefile's questions, the page of keys.
-OUTSIDE = {"plan": {*BASE, "search", "nets", "paper"}, "manual": {*BASE}}
->>>>>>> a7e4a16 (Tests of the paper's experiments and of the target paper)
+OUTSIDE = {"plan": {*BASE, "search", "nets", "devices", "paper"}, "manual": {*BASE}}
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]

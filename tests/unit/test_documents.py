@@ -74,6 +74,8 @@ def test_commands_have_their_targets_first():
         for option in ("--configfile", "--report", "-R"):
             if option in words:
                 after = words[words.index(option) + 2 :][:1]
+                if after and option == "--configfile" and (ROOT / after[0]).is_file():
+                    continue  # a second one, on top of the first
                 assert not after or after[0].startswith("-") or after == ["..."], command
         if "results/" in command or "-R" in words:
             assert "--profile" in words or "..." in words, command

@@ -1,6 +1,5 @@
 """What the Snakefile asks the library: the configuration, the splits, the numbers in paths, the shell around a program."""
 
-import json
 import logging
 import re
 import shlex
@@ -13,10 +12,8 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline_lib import cli, config, devices, remote
-from pipeline_lib import facts as facts_
 from pipeline_lib.config import COCO_KEYPOINTS, Config, Split
 from pipeline_lib.errors import ConfigError, EvoPoseError
-from pipeline_lib.facts import final_train as final_train
 from pipeline_lib.nets import registry
 from pipeline_lib.paper import experiments
 from pipeline_lib.search import genotype, scaling
@@ -287,11 +284,6 @@ def shell_prefix(root: Path, conda: bool) -> str:
         f"set -euo pipefail; {path}"
         f"export PYTHONPATH={shlex.quote(str(root))}${{{{PYTHONPATH:+:$PYTHONPATH}}}} {cli.CONSOLE_VARIABLE}=3; exec 3>&2; "
     )
-
-
-def facts(loaded: Config) -> str:
-    """What a result has to be read with, as JSON (`facts.of`)."""
-    return json.dumps(facts_.of(loaded))
 
 
 def fitness_note(loaded: Config) -> str:

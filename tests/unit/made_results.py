@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline_lib import artifacts, config, plan
+from pipeline_lib import artifacts, config, facts
 from pipeline_lib.plots.paper.results import Place
 from pipeline_lib.search import population
 from pipeline_lib.train import history
@@ -43,7 +43,7 @@ def settings(experiment: str, *others: dict) -> dict:
 
 @functools.cache
 def _facts(experiment: str, others: str) -> str:
-    return plan.facts(config.load(raw(experiment, *json.loads(others)), ROOT))
+    return json.dumps(facts.of(config.load(raw(experiment, *json.loads(others)), ROOT)))
 
 
 def place(folder: Path, prefix: str = "") -> Place:

@@ -1,4 +1,3 @@
-import json
 import os
 import re
 import subprocess
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline_lib import config, plan
+from pipeline_lib import config, facts, plan
 from pipeline_lib.config import EvaluationConfig, ModelConfig, SearchSpace, Split
 from pipeline_lib.errors import ConfigError, EvoPoseError
 from tests import loopback
@@ -374,20 +373,20 @@ def test_the_published_program_trains_hrnet_without_l2():
     models = {"hrnet": HRNET, "simple": {**HRNET, "network": "simple_baseline_r50"}, "champion": {}}
     for preset, expected in (("released", 0.0), ("paper", 1e-5)):
         found = config.load(raw(preset=preset, final={"models": models}))
-        assert plan.final_train(found, "hrnet").l2 == expected
-        assert plan.final_train(found, "simple").l2 == plan.final_train(found, "champion").l2 == 1e-5
+        assert facts.final_train(found, "hrnet").l2 == expected
+        assert facts.final_train(found, "simple").l2 == facts.final_train(found, "champion").l2 == 1e-5
 
 
 def test_facts_name_what_a_result_depends_on():
     found = config.load(raw(final={"models": {"big": HRNET}, "train": {"epochs": 7}}, seed=5, preset="released"))
-    facts = json.loads(plan.facts(found))
-    assert (facts["dataset"], facts["preset"], facts["seed"]) == (found.dataset.name, "released", 5)
-    big = facts["models"]["big"]
+    known = facts.of(found)
+    assert (known["dataset"], known["preset"], known["seed"]) == (found.dataset.name, "released", 5)
+    big = known["models"]["big"]
     assert (big["network"], big["height"], big["width"]) == ("hrnet_w32", 64, 96)
     assert (big["train"]["epochs"], big["train"]["l2"]) == (7, 0.0)
-    assert (facts["synthetic"], facts["flip_test"]) == (found.dataset.synthetic is not None, found.evaluation.flip_test)
-    assert facts["search"]["gamma"] == found.search.gamma and facts["search"]["height"] == found.input.height
-    assert facts["search"]["train"]["batch"] == found.search.train.batch
+    assert (known["synthetic"], known["flip_test"]) == (found.dataset.synthetic is not None, found.evaluation.flip_test)
+    assert known["search"]["gamma"] == found.search.gamma and known["search"]["height"] == found.input.height
+    assert known["search"]["train"]["batch"] == found.search.train.batch
     assert (big["pretrained"], big["initial"], big["coefficients"]) == (None, "scratch", None)
-    alone = json.loads(plan.facts(config.load(raw(search={"enabled": False}, final={"models": {"big": HRNET}}))))
+    alone = facts.of(config.load(raw(search={"enabled": False}, final={"models": {"big": HRNET}})))
     assert alone["search"] is None

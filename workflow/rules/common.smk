@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline_lib import devices, plan
+from pipeline_lib import devices, facts, plan
 from pipeline_lib.errors import EvoPoseError
 from snakemake.exceptions import WorkflowError
 

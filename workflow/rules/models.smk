@@ -54,7 +54,9 @@ rule train_model:
         accelerator=ACCELERATOR,
         device=DEVICE,
     params:
-        settings=lambda wildcards: plan.settings(plan.final_train(cfg, wildcards.model)),
+        settings=lambda wildcards: plan.settings(
+            facts.final_train(cfg, wildcards.model)
+        ),
         seed=cfg.seed,
     message:
         "Final training of {wildcards.model}"

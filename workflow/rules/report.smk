@@ -261,7 +261,7 @@ rule summary:
     params:
         experiment=cfg.experiment,
         fitness=plan.fitness_note(cfg),
-        settings=plan.facts(cfg),
+        settings=json.dumps(facts.of(cfg)),
     message:
         "Summing up"
     shell:

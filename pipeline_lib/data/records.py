@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pipeline_lib.artifacts import read_json
-from pipeline_lib.config import Augmentation, KeypointSchema, explain
+from pipeline_lib.config import Augmentation, KeypointSchema
 from pipeline_lib.data import augment
 from pipeline_lib.data.images import decode
 from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError, DataError, EvoPoseError
+from pipeline_lib.explain import explain
 
 if TYPE_CHECKING:
     import tensorflow as tf

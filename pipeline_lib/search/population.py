@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from pipeline_lib.artifacts import SCHEMA_VERSION, read_json, write_json
-from pipeline_lib.config import Genotype, NonNegative, Positive, Section, explain
+from pipeline_lib.config import Genotype, NonNegative, Positive, Section
 from pipeline_lib.errors import ArtifactError
+from pipeline_lib.explain import explain
 from pipeline_lib.search.breed import Fallback, Offspring
 from pipeline_lib.search.fitness import fitness
 from pipeline_lib.search.genotype import Nesting, encode, key

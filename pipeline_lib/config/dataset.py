@@ -1,0 +1,126 @@
+"""Data sets and their conversion to records."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline_lib.config.fields import SEED, SIDE, THREADS, Flag, Name, NonNegative, Positive, Section
+from pipeline_lib.config.keypoints import COCO_KEYPOINTS, KeypointSchema
+from pipeline_lib.explain import ADDRESS, MD5, MEMBER, PATH
+
+
+class SyntheticConfig(Section):
+    """The embedded synthetic data set: how many images, how large."""
+
+    seed: NonNegative = Field(0, le=SEED, description="The data set is made from it; not the seed of the search.")
+    train_images: Positive = Field(400, le=10_000_000, description="Images of the training split.")
+    val_images: Positive = Field(100, le=10_000_000, description="Images of the validation split.")
+    height: Annotated[int, Field(strict=True, ge=64, le=SIDE)] = Field(
+        240, description="Height of the largest images in pixels."
+    )
+    width: Annotated[int, Field(strict=True, ge=64, le=SIDE)] = Field(
+        320, description="Width of the largest images in pixels."
+    )
+    people: Positive = Field(4, le=100, description="Largest number of people in a scene.")
+
+
+class Split(Section):
+    """Where the images and annotations of one split lie."""
+
+    images: str = Field(description="Folder of the images.")
+    annotations: str = Field(description="COCO keypoint annotations (JSON).")
+    detections: str | None = Field(
+        None, description="Person detections (JSON list of image_id, category_id, bbox, score)."
+    )
+
+
+class Archive(Section):
+    """A ZIP archive, and what of it is unpacked."""
+
+    path: Annotated[str, Field(pattern=PATH)] = Field(description="Path below base_url.")
+    size: Positive | None = Field(None, description="Bytes; null: what the server says.")
+    md5: Annotated[str, Field(pattern=MD5)] = Field(description="MD5 of the archive, in hexadecimal.")
+    members: dict[Annotated[str, Field(pattern=MEMBER)], Positive] = Field(
+        min_length=1, description="What is unpacked: files and folders, with the number of files in each."
+    )
+    optional: Flag = Field(False, description="Got by the target coco_test alone, not by coco.")
+
+    @property
+    def file(self) -> str:
+        """The archive's file name."""
+        return self.path.rpartition("/")[2]
+
+
+class DownloadConfig(Section):
+    """Where the files of a data set are got, and how many persons they hold."""
+
+    base_url: Annotated[str, Field(pattern=ADDRESS)] = Field(description="Address of the archives.")
+    folder: str = Field(description="What is unpacked is put below it.")
+    archives: dict[Name, Archive] = Field(min_length=1, description="The archives by name.")
+    keep_archives: Flag = Field(False, description="Keep the archives in the folder; they are deleted otherwise.")
+    persons: dict[Literal["train", "val"], Positive] = Field(
+        {}, description="Persons that the filter of a split must leave."
+    )
+    images: dict[Literal["train", "val", "test"], Positive] = Field(
+        {}, description="Images that the annotations of a split must list."
+    )
+    detections: str = Field(
+        "they are put there by hand", description="How the person detections are got; told when they are missing."
+    )
+
+
+class DatasetConfig(Section):
+    """A data set: its paths and its keypoints."""
+
+    name: Name = Field(description="Names the folder results/data/<name>/.")
+    synthetic: SyntheticConfig | None = Field(None, description="Make the data set, at the paths below, from the seed.")
+    download: DownloadConfig | None = Field(
+        None, description="Where `make coco` gets the files at the paths below; null: they are put there by hand."
+    )
+    keypoints: KeypointSchema = Field(COCO_KEYPOINTS, description="`coco`, or names, flip_pairs, skeleton and sigmas.")
+    train: Split
+    val: Split
+    test: Split | None = Field(
+        None, description="Images without public annotations (COCO's test-dev): `annotations` lists the images alone."
+    )
+
+    def splits(self) -> dict[str, Split]:
+        """The splits that the data set has, by name."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}
+
+    @model_validator(mode="after")
+    def _downloaded(self) -> Self:
+        if self.download is None:
+            return self
+        if self.synthetic is not None:
+            raise ValueError("synthetic and download exclude each other: a data set is made or got")
+        folder = Path(self.download.folder)
+        got = {folder / member for archive in self.download.archives.values() for member in archive.members}
+        for name, split in self.splits().items():
+            for key, path in (("images", split.images), ("annotations", split.annotations)):
+                if Path(path) not in got:
+                    raise ValueError(
+                        f"{name}.{key}: {path} is not among what `download` brings ({', '.join(sorted(map(str, got)))}); "
+                        "correct the path or download.folder, or leave `download` out when the files lie elsewhere"
+                    )
+        return self
+
+    @field_validator("keypoints", mode="before", json_schema_input_type=Literal["coco"] | KeypointSchema)
+    @classmethod
+    def _builtin(cls, value: Any) -> Any:
+        return COCO_KEYPOINTS if value == "coco" else value
+
+
+class ConversionSettings(Section):
+    """How annotations become TFRecord shards (Apache Beam)."""
+
+    runner: str = Field("FnApiRunner", description="Beam runner; its options go into `options`.")
+    mode: Literal["in_memory", "multi_threading", "multi_processing"] = Field(
+        "in_memory", description="How FnApiRunner runs its workers."
+    )
+    workers: Positive = Field(1, le=THREADS, description="Workers of multi_threading and multi_processing.")
+    records: Literal["images"] = Field("images", description="What a record holds: the whole image.")
+    shard_size: Positive = Field(1024, le=1_000_000, description="Examples in a shard.")
+    options: tuple[str, ...] = Field((), description="More Beam options, such as --region=europe-west4.")

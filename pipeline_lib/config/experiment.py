@@ -1,0 +1,154 @@
+"""The whole configuration of an experiment: how its parts fit together, and how it is read."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from pipeline_lib.config.dataset import ConversionSettings, DatasetConfig
+from pipeline_lib.config.fields import HEAD_STRIDE, SEED, STEM_STRIDE, Name, NonNegative, Section, _without_empty
+from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, ReportConfig
+from pipeline_lib.config.search import SearchConfig, overall_stride
+from pipeline_lib.config.training import FLIP_ONLY, RELEASED, RELEASED_HALF_BODY, TrainSettings
+from pipeline_lib.errors import ConfigError
+from pipeline_lib.explain import explain
+
+# Folders of results/ that are no experiments: the data sets, and what compares with the paper.
+RESERVED = ("data", "paper")
+
+
+class Config(Section):
+    """Everything that defines an experiment."""
+
+    experiment: Name = Field(description="Names the folder results/<experiment>/.")
+    seed: NonNegative = Field(1, le=SEED, description="Everything random is drawn from it.")
+    preset: Literal["paper", "released"] = Field(
+        "paper", description="Defaults as in the paper, or as in its published program, accidents included."
+    )
+    device: Literal["auto", "cpu", "gpu", "tpu"] = Field(
+        "auto", description="auto: what the profile asks for, else the best that is there."
+    )
+    dataset: DatasetConfig = Field(description="A file of config/datasets/, or its content.")
+    conversion: ConversionSettings = Field(ConversionSettings(), description="Annotations to records.")
+    input: InputSize = Field(InputSize(), description="Input size of the search.")
+    train: TrainSettings = Field(TrainSettings(), description="Defaults of search.train and final.train.")
+    search: SearchConfig = Field(SearchConfig(), description="The evolution.")
+    final: FinalConfig
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Prediction and metrics.")
+    report: ReportConfig = Field(ReportConfig(), description="Pictures of the report.")
+    paper_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$", max_length=64)] = Field(
+        "", description="Of the target paper: what the folders of its experiments start with, such as smoke_."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, value: Any) -> Any:
+        """`search.train` and `final.train` start from `train`, and with `preset: released` from that program's values."""
+        if not isinstance(value, Mapping):
+            return value
+        merged = _without_empty(cls, value)
+        released = value.get("preset") == "released"
+        shared = _without_empty(TrainSettings, merged.get("train", {}))
+        for section in ("search", "final"):
+            given = merged.get(section, {})
+            own = given.get("train") if isinstance(given, Mapping) else 0
+            own = _without_empty(TrainSettings, {} if own is None else own)
+            if not isinstance(shared, Mapping) or not isinstance(own, Mapping) or not (shared or own or released):
+                continue
+            train = {**shared, **own}
+            if released:
+                augmentation = train.get("augmentation", FLIP_ONLY.model_dump(exclude={"half_body_probability"}))
+                if isinstance(augmentation, Mapping):
+                    augmentation = {"half_body_probability": RELEASED_HALF_BODY, **augmentation}
+                train = {"l2_depthwise": False, **train, "augmentation": augmentation}
+            merged[section] = {**given, "train": train}
+        if released:
+            for section, values in RELEASED.items():
+                if isinstance(merged.get(section, {}), Mapping):
+                    merged[section] = {**values, **merged.get(section, {})}
+        return merged
+
+    @field_validator("experiment")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value.lower() in RESERVED:
+            raise ValueError(f"results/{value}/ is not an experiment's; give it another name")
+        return value
+
+    @model_validator(mode="after")
+    def _ancestor_within_limit(self) -> Self:
+        stride, limit = overall_stride(self.search.ancestor), self.search.space.stride_limit
+        if self.search.enabled and stride > limit:
+            raise ValueError(
+                f"search.ancestor: its overall stride is {stride} (stem included), over search.space.stride_limit {limit}; "
+                "change one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _heat_maps_not_larger(self) -> Self:
+        space, growth = self.search.space, HEAD_STRIDE**self.search.space.head_layers
+        free = space.free_stride_modules if self.search.generations else ()
+        least = STEM_STRIDE * math.prod(
+            stride for module, (_, _, _, stride) in enumerate(self.search.ancestor, start=1) if module not in free
+        )
+        if growth > least:
+            raise ValueError(
+                f"search.space.head_layers: {space.head_layers} layers enlarge {growth} times, but the backbone may reduce "
+                f"only {least} times: heat maps would be larger than the input; use fewer"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if not self.search.enabled:
+            if scaled := [name for name, model in self.final.models.items() if model.network is None]:
+                raise ValueError(f"final.models.{scaled[0]}: without a search (search.enabled) a network must be named")
+            return self
+        stride = overall_stride(self.search.ancestor)
+        if self.search.generations:
+            stride = max(stride, self.search.space.stride_limit)
+        models = {f"final.models.{name}": model for name, model in self.final.models.items() if model.network is None}
+        sizes = {"input": self.input, **models}
+        for where, size in sizes.items():
+            if size.height % stride or size.width % stride:
+                near = [max(1, round(side / stride)) * stride for side in (size.height, size.width)]
+                raise ValueError(
+                    f"{where}: {size.height}x{size.width} is not divisible by the overall stride {stride} that the "
+                    f"search can reach; {near[0]}x{near[1]} is"
+                )
+        return self
+
+
+def load(raw: Mapping[str, Any], folder: str | Path = ".") -> Config:
+    """The validated configuration of `raw`; a `dataset` that names a YAML file is read from below `folder`.
+
+    Raises `ConfigError` with one line that names every wrong key.
+    """
+    values = dict(raw)
+    if isinstance(values.get("dataset"), str):
+        path = Path(folder) / values["dataset"]
+        try:
+            values["dataset"] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(
+                f"dataset: {path} cannot be read ({error.strerror}); name a file of config/datasets/"
+            ) from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"dataset: {path} is not YAML ({error})") from None
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
+
+
+def schema() -> str:
+    """The JSON schema of the configuration as YAML."""
+    header = "# Generated from pipeline_lib/config by `python -m pipeline_lib.config`; a test keeps them equal.\n"
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    described["properties"]["dataset"] = {"anyOf": [{"type": "string"}, described["properties"]["dataset"]]}
+    return header + yaml.safe_dump(json.loads(json.dumps(described)), sort_keys=False, width=120)

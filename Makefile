@@ -10,6 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 # cpu (plain TensorFlow; uses GPUs too) or tpu: which lock is installed
 ACCELERATOR ?= cpu
 CORES ?= all
+EXPERIMENT ?= E3
 # whose report `make report` makes
 CONFIG := config/config.yaml
 ARGS ?=
@@ -29,7 +30,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help install demo coco paper test lint format report dag bench lock clean venv
+.PHONY: help install demo coco smoke paper test lint format report dag bench lock clean venv
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -73,6 +74,10 @@ report: install ## make the HTML report in results/<experiment>/ of the demo, or
 # Everything is looked at again: what is complete is only counted, what is missing is fetched.
 coco: install ## get COCO 2017 into data/coco (20 GB; 42 GB free); what lies there is used
 	$(SNAKEMAKE) coco $(ARGS) --forceall --config experiment=coco2017 dataset=config/datasets/coco2017.yaml
+
+smoke: install ## an experiment of the paper on synthetic pictures, in minutes: make smoke EXPERIMENT=E3
+	$(SNAKEMAKE) --configfile config/experiments/$(EXPERIMENT).yaml config/overrides/smoke.yaml \
+	  --config experiment=smoke_$(EXPERIMENT) $(ARGS)
 
 paper: install ## the paper's tables and figures from whatever results exist, into results/paper
 	$(SNAKEMAKE) paper $(ARGS)

@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline_lib import cli
+
+if TYPE_CHECKING:
+    from pipeline_lib.plots.paper.results import Place
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "config" / "experiments"
 TABLES = {
@@ -51,7 +55,7 @@ def figure(arguments: argparse.Namespace) -> None:
     style.save(drawn[arguments.item](place(arguments)), arguments.output)
 
 
-def place(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]
+def place(arguments: argparse.Namespace) -> "Place":
     from pipeline_lib.plots.paper.results import Place
 
     return Place(arguments.results, arguments.prefix, arguments.experiments)

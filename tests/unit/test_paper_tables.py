@@ -287,6 +287,7 @@ def test_another_data_set_boxes_or_images_are_named(tmp_path):
     for name, change in {
         "data": lambda content: content["settings"].update(dataset="mine"),
         "old": lambda content: content["settings"].pop("flip_test"),
+        "older": lambda content: content["settings"].pop("dataset"),
         "images": lambda content: content["models"][1].update(images=4999),
         "boxes": lambda content: content["models"].pop(1),
     }.items():
@@ -294,10 +295,14 @@ def test_another_data_set_boxes_or_images_are_named(tmp_path):
         content = artifacts.read_json(path)
         change(content)
         artifacts.write_json(path, content)
-    said = {name: results.training(place(tmp_path / name), XS).problems for name in ("data", "old", "images", "boxes")}
+    said = {
+        name: results.training(place(tmp_path / name), XS).problems
+        for name in ("data", "old", "older", "images", "boxes")
+    }
     assert said == {
         "data": ("differs in dataset: mine instead of coco2017",),
         "old": ("differs in flip_test: unknown instead of aligned",),
+        "older": ("differs in dataset: unknown instead of coco2017",),
         "images": ("differs in validation images: 4,999 instead of 5,000",),
         "boxes": ("differs in boxes: ground truth instead of detections",),
     }
@@ -383,7 +388,9 @@ def test_a_damaged_result_is_marked_and_named(tmp_path, name):
     assert second["AP"] == "71.0 / 70.1"
     (note,) = [line for line in text(sheet).splitlines() if re.match(r"\d+\. ", line)]
     assert note.startswith("1. table1_256: ") and ("summary.json" in note or "history.csv" in note)
-    assert csv_row(sheet, "table1_256")["AP"] is None
+    written = csv_row(sheet, "table1_256")
+    assert written["AP"] is None and written["status"] == "damaged"
+    assert [row["status"] for row in sheet.rows[1:3]] == ["comparable", "not run"]
 
 
 def test_seconds_that_were_not_measured_make_no_hours(tmp_path):

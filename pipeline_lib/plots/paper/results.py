@@ -26,6 +26,7 @@ PERCENT = 100
 HOUR = 3600  # seconds
 NOTHING = "-"
 SEE_NOTES = "see the notes"
+UNKNOWN = "unknown"
 LATENCY_PASS = {"batch": 1, "dtype": "float32"}
 """What the paper's frame rates are of (caption of Table 3)."""
 
@@ -295,11 +296,11 @@ def _search(folder: Path, files: Sequence[Path], meant: Mapping[str, Any]) -> Se
 def _described(
     settings: Mapping[str, Any], height: int, width: int, train: Mapping[str, Any], generations: int | None = None
 ) -> str:
-    data = f"{settings['dataset']}{': synthetic' if settings.get('synthetic') else ''}"
+    data = f"{settings.get('dataset', UNKNOWN)}{': synthetic' if settings.get('synthetic') else ''}"
     searched = "" if generations is None else f"{_number(generations, 'generation')}, "
     return (
         f"{data}, {height}x{width}, {searched}{_number(train['epochs'], 'epoch')}, batch {train['batch']}, "
-        f"preset {settings['preset']}"
+        f"preset {settings.get('preset', UNKNOWN)}"
     )
 
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from pipeline_lib import cli, config, devices, remote
 from pipeline_lib.config import COCO_KEYPOINTS, Config, Split
-from pipeline_lib.errors import ConfigError, EvoPoseError
-from pipeline_lib.nets import registry
+from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
+from pipeline_lib.nets import pretrained, registry
 from pipeline_lib.paper import experiments
 from pipeline_lib.search import genotype, scaling
 
@@ -89,8 +89,12 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
     for name, model in loaded.final.models.items():
         if model.network is not None:
             try:
-                registry.architecture(model.network, model.height, model.width, len(loaded.dataset.keypoints.names))
-            except ConfigError as error:
+                network = registry.architecture(
+                    model.network, model.height, model.width, len(loaded.dataset.keypoints.names)
+                )
+                if model.pretrained is not None:
+                    pretrained.check_form(model.pretrained, network)
+            except (ConfigError, ArtifactError) as error:
                 raise ConfigError(f"final.models.{name}: {error}") from None
         elif model.coefficients is None:
             try:

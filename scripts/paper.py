@@ -56,7 +56,13 @@ def figure(arguments: argparse.Namespace) -> None:
 
 
 def place(arguments: argparse.Namespace) -> "Place":
+    from pipeline_lib.errors import ConfigError
     from pipeline_lib.plots.paper.results import Place
+
+    if not arguments.results.is_dir():
+        raise ConfigError(
+            f"--results {arguments.results}: no such folder; name the one that the experiments' folders are in"
+        )
 
     return Place(arguments.results, arguments.prefix, arguments.experiments)
 

@@ -3,6 +3,7 @@
 import re
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +65,8 @@ def read(path: str, file: Path, name: str, expected: Sequence[TensorSpec]) -> tu
 
 def _load(file: Path, name: str) -> keras.Model:
     if file.suffix == ".keras":
+        if not zipfile.is_zipfile(file):  # of which Keras says that it is not there
+            raise ValueError("not a .keras file, or a damaged one")
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     with h5py.File(file) as stream:
         legacy = "layer_names" in stream.attrs or "model_weights" in stream

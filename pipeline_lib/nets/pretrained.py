@@ -84,6 +84,12 @@ def inherit_file(path: str, network: Network, seed: int) -> tuple[Weights, dict[
     return inherited, {"source": path, "donor": donor, "adapted": adapted, **report}
 
 
+def check_form(path: str, network: Network) -> None:
+    """Raise `ArtifactError` when a file of this name cannot have weights for `network`, whatever is in it."""
+    if not path.endswith(OWN) and _kind(network) not in _APPLICATIONS:
+        raise ArtifactError(f"{path}: keras.applications has no {_kind(network)}; a {OWN} of it is expected")
+
+
 def summary(report: dict[str, Any]) -> str:
     """What `inherit_file` did, in a line."""
     return (
@@ -106,10 +112,8 @@ def _own(path: str, file: Path, network: Network) -> Donor:
 
 
 def _keras(path: str, file: Path, network: Network) -> Donor:
-    kind = _kind(network)
-    if kind not in _APPLICATIONS:
-        raise ArtifactError(f"{path}: keras.applications has no {kind}; a {OWN} of it is expected")
-    application = _APPLICATIONS[kind]()
+    check_form(path, network)
+    application = _APPLICATIONS[_kind(network)]()
     from pipeline_lib.nets import applications
 
     weights, adapted = applications.read(path, file, application.name, application.tensors)

@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline_lib import config
 from pipeline_lib.config import DatasetConfig, DownloadConfig
@@ -657,7 +658,7 @@ def test_a_detection_file_that_is_none_is_an_error(got):
 
 def test_the_catalogue_of_coco():
     """Sizes, checksums and counts as they were confirmed against the server and the paper."""
-    raw = config.yaml.safe_load((ROOT / "config/datasets/coco2017.yaml").read_text())
+    raw = yaml.safe_load((ROOT / "config/datasets/coco2017.yaml").read_text())
     dataset = DatasetConfig.model_validate(raw)
     got = dataset.download
     assert got.base_url == "http://images.cocodataset.org"

@@ -13,6 +13,7 @@ import tensorflow as tf
 from pipeline_lib.config import TrainSettings
 from pipeline_lib.nets.batch_normalization import BatchNormalization
 from pipeline_lib.nets.layers import Supervised
+from pipeline_lib.nets.precision import precision
 from pipeline_lib.train import trainer
 from pipeline_lib.train.model import PoseModel
 from pipeline_lib.train.optimizer import Adam
@@ -189,7 +190,7 @@ def test_parts_of_a_batch_in_bfloat16() -> None:
     """Gradients are added up in float32."""
     trained = []
     for parts in (1, 4):
-        with trainer._precision("bfloat16"):
+        with precision("bfloat16"):
             network = single(True, frozen=True)
         assert network.get_layer("bn").compute_dtype == "bfloat16"
         accumulated(network, parts, keras.optimizers.SGD(1e-3))

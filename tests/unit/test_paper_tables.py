@@ -607,3 +607,9 @@ def test_program_prints_what_it_writes(tmp_path):
     assert rows[0]["AP"] == "70.12" and rows[1]["AP"] == "" and len(rows) == 6
     assert Decimal(rows[0]["paper_AP"]) == Decimal("71.0")
     assert json.loads(json.dumps(rows))
+
+
+def test_program_names_a_folder_that_is_not_there(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts/paper.py"), "table_5", "--results", str(tmp_path / "nothing")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "nothing: no such folder" in done.stderr and done.stdout == ""

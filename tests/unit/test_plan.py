@@ -390,3 +390,13 @@ def test_facts_name_what_a_result_depends_on():
     assert (big["pretrained"], big["initial"], big["coefficients"]) == (None, "scratch", None)
     alone = facts.of(config.load(raw(search={"enabled": False}, final={"models": {"big": HRNET}})))
     assert alone["search"] is None
+
+
+def test_pretrained_weights_that_cannot_be_are_refused_by_their_name(tmp_path):
+    weights = tmp_path / "weights.h5"
+    weights.write_bytes(b"")
+    models = {"big": HRNET | {"pretrained": str(weights)}}
+    with pytest.raises(ConfigError, match=r"final.models.big: .*weights.h5: keras.applications has no hrnet_w32"):
+        plan.load(raw(final={"models": models}), ROOT)
+    models["big"]["network"] = "simple_baseline_r50"
+    assert plan.load(raw(final={"models": models}), ROOT).final.models["big"].pretrained == str(weights)

@@ -605,6 +605,7 @@ def test_a_training_without_records_ends_before_tensorflow_is_loaded(run, tmp_pa
 def test_huge_networks_are_refused_at_once(run, tmp_path):
     source = run / "gen_1/parents/0.safetensors"
     arguments = ["--champion", source, "--name", "huge", "--seed", 4, "--model", "m.json", "--weights", "w.safetensors"]
+    arguments += ["--report", "r.json"]
     said = program(tmp_path, "scale", *arguments, "--settings", '{"height": 8192000, "width": 64}', code=2)
     assert "--settings: height: Input should be less than or equal to 8192" in said
     said = program(tmp_path, "scale", *arguments, "--settings", '{"height": 8192, "width": 8192}', code=2)

@@ -265,3 +265,17 @@ def test_bfloat16_computes_the_end_in_float32() -> None:
     np.testing.assert_allclose(
         model(np.ones((1, 32, 48, 3), np.float32)), reference(np.ones((1, 32, 48, 3), np.float32)), atol=0.1
     )
+
+
+def test_a_rate_of_0_is_not_the_input_sizes() -> None:
+    rates = {}
+    for given in (None, 0.0):
+        model = nets.build(ANCESTOR, 64, 64, 3, stochastic_depth=given)
+        rates[given] = [layer.rate for layer in model.layers if isinstance(layer, StochasticDepth)]
+    assert max(rates[None]) > 0 and set(rates[0.0]) == {0.0}
+
+
+def test_stochastic_depth_keeps_its_settings() -> None:
+    layer = StochasticDepth(0.25, 7, name="drop")
+    copy = StochasticDepth.from_config(layer.get_config())
+    assert (copy.rate, copy.seed, copy.name) == (0.25, 7, "drop")

@@ -5,12 +5,15 @@ the same list, so that the two cannot drift. Weights are keyed `layer/variable`.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline_lib.errors import ArtifactError, ConfigError
 
 IMAGE = "image"
 """Name of the network's input among the `inputs` of a layer."""
@@ -178,6 +181,26 @@ class Network(Protocol):
 
     def to_json(self) -> str:
         """What a weights file's header says of it."""
+
+
+class Stored:
+    """What every description of a network shares: frozen dataclasses of plain values, kept as JSON."""
+
+    def resized(self, height: int, width: int) -> Self:
+        """The same network, with the same tensors, for another input size."""
+        return replace(self, height=height, width=width)  # type: ignore[type-var]
+
+    def to_json(self) -> str:
+        """Compact JSON, equal for equal networks; floats survive exactly."""
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote; raises `ArtifactError` for any other text, and for a network that cannot be."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError, ConfigError) as error:
+            raise ArtifactError(f"architecture {text[:200]!r}: not as written by this version ({error})") from None
 
 
 class Builder:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.config import PAPER_SPACE, SearchSpace
 from pipeline_lib.errors import ArtifactError, ConfigError
-from pipeline_lib.nets.layers import LayerSpec, Network, Supervised
+from pipeline_lib.nets.layers import LayerSpec, Network, Stored, Supervised
 from pipeline_lib.nets.published import cpn, efficientnet, hrnet, mspn, simple_baseline
 from pipeline_lib.nets.spec import FINAL, Architecture
 from pipeline_lib.search.genotype import EVOPOSE2D_S, EVOPOSE2D_XS, Nesting
@@ -80,7 +80,7 @@ def origin(name: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Published:
+class Published(Stored):
     """One of the `PUBLISHED` networks for an input of `height` x `width` pixels, both divisible by 32 (`ConfigError`)."""
 
     network: str
@@ -107,22 +107,6 @@ class Published:
     def supervised(self) -> tuple[Supervised, ...]:
         """The outputs that are trained."""
         return PUBLISHED[self.network].supervised
-
-    def resized(self, height: int, width: int) -> Self:
-        """The same network, with the same tensors, for another input size."""
-        return replace(self, height=height, width=width)
-
-    def to_json(self) -> str:
-        """Compact JSON, equal for equal networks."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """What `to_json` wrote; raises `ArtifactError` for any other text."""
-        try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError, ConfigError) as error:
-            raise ArtifactError(f"network {text[:200]!r}: not as written by this version ({error})") from None
 
 
 def from_json(text: str) -> Network:

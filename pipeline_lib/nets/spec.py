@@ -4,21 +4,21 @@
 numbered from 1 in names (as in the paper) and from 0 in the `block` fields.
 """
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from operator import index
 from typing import Self
 
 import numpy as np
 
 from pipeline_lib.config import HEAD_STRIDE, PAPER_SPACE, STEM_STRIDE, SearchSpace
-from pipeline_lib.errors import ArtifactError, ConfigError
+from pipeline_lib.errors import ConfigError
 from pipeline_lib.nets.layers import (
     IMAGE,
     Block,
     Builder,
     LayerSpec,
     Size,
+    Stored,
     Supervised,
     count_network,
     initial_weights,
@@ -36,7 +36,7 @@ FINAL = "final_conv"
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(Stored):
     """Everything that determines the tensors and the computation of a search network.
 
     Attributes:
@@ -114,22 +114,6 @@ class Architecture:
             head_layers=space.head_layers,
             final_kernel=space.final_kernel,
         )
-
-    def resized(self, height: int, width: int) -> Self:
-        """The same network, with the same tensors, for another input size."""
-        return replace(self, height=height, width=width)
-
-    def to_json(self) -> str:
-        """Compact JSON, equal for equal architectures; floats survive exactly."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The architecture that `to_json` wrote; raises `ArtifactError` for any other text."""
-        try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
-            raise ArtifactError(f"architecture {text[:200]!r}: not as written by this version ({error})") from None
 
     @property
     def overall_stride(self) -> int:

@@ -331,3 +331,9 @@ print(sorted({"keras", "tensorflow", "cv2", "jax"} & sys.modules.keys()))
 """
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_json_of_an_architecture_that_cannot_be_is_a_damaged_artifact():
+    text = TINY.to_json().replace(f'"height":{TINY.height}', '"height":7')
+    with pytest.raises(ArtifactError, match=r"not as written by this version .*input 7x"):
+        Architecture.from_json(text)

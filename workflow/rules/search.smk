@@ -76,6 +76,13 @@ rule initialise:
         "<logs>/search/gen_{gen}/{member}/initialise.log",
     benchmark:
         "<benchmarks>/search/gen_{gen}/{member}/initialise.tsv"
+    wildcard_constraints:
+        # Children that inherit are no candidates: each would cost the planning another job.
+        member=(
+            r"child_00|scratch_\d+"
+            if cfg.search.transfer
+            else r"child_\d+|scratch_\d+"
+        ),
     localrule: True
     conda:
         "../../envs/evopose.yaml"

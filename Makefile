@@ -30,7 +30,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help install demo coco smoke paper test lint format report dag bench lock clean venv
+.PHONY: help install demo coco smoke paper test learn lint format report dag bench lock clean venv
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -84,6 +84,9 @@ paper: install ## the paper's tables and figures from whatever results exist, in
 
 test: install ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+learn: install ## train every network on synthetic pictures, and compare with the best constant heat maps (an hour)
+	$(BIN)/python -m tests.learning $(ARGS)
 
 lint: install ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

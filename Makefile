@@ -38,6 +38,9 @@ help: ## list the targets
 
 install: $(STAMP) ## make .venv with the locked packages (ACCELERATOR=tpu: for a TPU VM)
 
+# What a link leads to may be the environment of another checkout: it is used as it is, and never changed.
+NO_LINK = if [ -L $(VENV) ]; then echo "$(VENV) is a link to $$(readlink $(VENV)), perhaps the environment of another checkout: nothing is installed there. Remove the link, or name the folder itself: make VENV=$$(readlink $(VENV))" >&2; exit 1; fi
+
 # An explicitly given PYTHON of another version replaces the environment; else one that runs is enough.
 venv:
 	@if [ "$(origin PYTHON)" = file ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
@@ -46,12 +49,14 @@ venv:
 	case "$$wanted" in 3.11|3.12|3.13) ;; *) echo "$(PYTHON) is Python $$wanted; 3.11, 3.12 or 3.13 is needed" >&2; exit 1;; esac; \
 	found=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none); \
 	if [ "$$found" = none ] || { [ "$(origin PYTHON)" != file ] && [ "$$found" != "$$wanted" ]; }; then \
+	  $(NO_LINK); \
 	  echo "Making $(VENV) with Python $$wanted"; \
 	  $(PYTHON) -m venv --clear $(VENV) || { echo 'python -m venv failed: install the venv module of your Python (Debian: python3-venv)' >&2; exit 1; }; \
 	fi
 
 # One lock, every platform and Python version; hashes are checked, bytecode is compiled once, here.
 $(STAMP): $(LOCK) pyproject.toml | venv
+	@$(NO_LINK)
 	@awk '/^[a-z]/ {wanted = /^uv==/} wanted' $(LOCK) > $(VENV)/uv.txt
 	$(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --require-hashes --compile-bytecode $(LOCK)

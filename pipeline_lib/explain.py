@@ -11,6 +11,8 @@ PATH = r"^[\w.-]+(/[\w.-]+)*$"
 MEMBER = r"^\w[\w-]*(\.[\w-]+)*(/\w[\w-]*(\.[\w-]+)*)*$"
 MD5 = r"^[0-9a-f]{32}$"
 ADDRESS = r"^https?://[^/]+.*[^/]$"
+WEIGHTS = r"\.(h5|keras|safetensors)$"
+PREFIX = r"^[A-Za-z0-9_.-]*$"
 
 _PATTERNS = {
     NAME: "letters (A-Z, a-z), digits, '_', '-' and '.' are allowed, a letter or digit first",
@@ -18,6 +20,8 @@ _PATTERNS = {
     MEMBER: "a relative path of letters, digits, '_', '-' and '.' is expected, no part of which begins with '.'",
     MD5: "32 hexadecimal digits in lower case are expected",
     ADDRESS: "an address http://... or https://... without a slash at its end is expected",
+    WEIGHTS: "a file of weights is expected, whose name ends in .safetensors, .h5 or .keras",
+    PREFIX: "letters (A-Z, a-z), digits, '_', '-' and '.' are allowed, since it begins the name of a folder",
 }
 
 NUMBER, MAP = "<number>", "<map>"

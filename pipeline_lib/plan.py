@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from pipeline_lib import cli, config, devices, remote
 from pipeline_lib.config import COCO_KEYPOINTS, Config, Split
+from pipeline_lib.config.dataset import VIDEOS
 from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
 from pipeline_lib.nets import pretrained, registry
 from pipeline_lib.paper import experiments
@@ -111,7 +112,8 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
             )
     if (problem := _missing(loaded)) and not _gets_data(loaded, words):
         # What can be got can be planned without: a dry run tells what there will be to do.
-        if loaded.dataset.download is None or not _plans_only(words):
+        known = loaded.dataset.download is not None or loaded.dataset.by_hand is not None
+        if not known or not _plans_only(words):
             raise ConfigError(problem)
         log.warning("%s. This command goes on as if all were there.", problem)
     return loaded
@@ -166,6 +168,8 @@ def _missing(loaded: Config) -> str | None:
                 "`make coco` gets the data, and says where detections come from; without them, leave `detections` out of the "
                 "data set's file (config/datasets/)"
             )
+        elif dataset.by_hand is not None:
+            what_to_do = f"{dataset.by_hand}; or name their place in the data set's file (config/datasets/)"
         problems.append(f"data set '{dataset.name}': no such file or folder: {', '.join(missing)}; {what_to_do}")
     weights = {"search.pretrained": loaded.search.pretrained if loaded.search.enabled else None}
     weights |= {f"final.models.{name}.pretrained": model.pretrained for name, model in loaded.final.models.items()}
@@ -235,10 +239,28 @@ def boxes(loaded: Config) -> list[str]:
 
 
 def split_of(loaded: Config, name: str) -> Split:
-    """The images and annotations behind a record set."""
+    """The images and annotations behind a record set, the latter as a COCO file."""
     if name == TEST and loaded.dataset.test is not None:
         return loaded.dataset.test
-    return loaded.dataset.val if name in (VAL, DETECTIONS) else loaded.dataset.train
+    own = VAL if name in (VAL, DETECTIONS) else TRAIN
+    split = loaded.dataset.splits()[own]
+    return split if loaded.dataset.format == "coco" else split.model_copy(update={"annotations": joined(loaded, own)})
+
+
+def joined(loaded: Config, split: str) -> str:
+    """The COCO file that a data set's videos are joined to."""
+    return f"results/data/{loaded.dataset.name}/source/annotations/person_keypoints_{split}.json"
+
+
+def videos(loaded: Config, split: str) -> list[str]:
+    """The files of a split's videos that there are."""
+    return sorted(map(str, Path(loaded.dataset.splits()[split].annotations).glob(VIDEOS)))
+
+
+def is_made(loaded: Config, path: str) -> bool:
+    """Whether a rule makes this file of the data set."""
+    of_videos = loaded.dataset.format == "posetrack" and path in (joined(loaded, TRAIN), joined(loaded, VAL))
+    return loaded.dataset.synthetic is not None or of_videos
 
 
 def number(value: int, digits: int = 3) -> str:

@@ -26,7 +26,9 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.pretrained is None:
         weights, report = pretrained.from_scratch(architecture, child.seed)
     else:
-        weights, report = pretrained.inherit_file(arguments.pretrained, architecture, child.seed)
+        weights, report = pretrained.inherit_file(
+            arguments.pretrained, architecture, child.seed, arguments.keypoint_names
+        )
         log.info("%s: %s", arguments.member, pretrained.summary(report))
     files.save(arguments.weights, architecture, weights)
     if arguments.report is not None:
@@ -42,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--keypoints", type=cli.positive, required=True, help="number of keypoints")
     options.add_argument("--space", required=True, help="search.space of the configuration as JSON")
     options.add_argument("--pretrained", help="weights to start from: .h5, .keras or .safetensors, a path or gs://")
+    options.add_argument(
+        "--keypoint-names", nargs="+", help="names of the keypoints: heat maps inherit by name, not by place"
+    )
     options.add_argument("--report", help="output: inheritance.json, what came from where")
     options.add_argument("--weights", required=True, help="output: initial.safetensors")
     return options

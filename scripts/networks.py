@@ -30,8 +30,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--genotype", nargs="+", default=[], help="genotypes of the paper's space, such as 1.3.2.1-2.3.3.2-..."
     )
-    options.add_argument("--height", type=int, help="input height in pixels (default: every size of Table 3)")
-    options.add_argument("--width", type=int, help="input width in pixels (default: every size of Table 3)")
+    options.add_argument("--height", type=cli.positive, help="input height in pixels (default: every size of Table 3)")
+    options.add_argument("--width", type=cli.positive, help="input width in pixels (default: every size of Table 3)")
     options.add_argument("--csv", type=Path, help="output: the table, unrounded (CSV)")
     return options
 

@@ -33,7 +33,9 @@ def main(arguments: argparse.Namespace) -> None:
         scale = settings.coefficients or (depth, width)
         network = dataclasses.replace(champion, height=settings.height, width=settings.width, scale=scale)
     if settings.pretrained is not None:
-        initial, report = pretrained.inherit_file(settings.pretrained, network, arguments.seed)
+        initial, report = pretrained.inherit_file(
+            settings.pretrained, network, arguments.seed, arguments.keypoint_names
+        )
         log.info("%s: %s", arguments.name, pretrained.summary(report))
     elif settings.initial == "champion" and isinstance(network, Architecture):
         initial, report = inherit(champion, weights, network, arguments.seed)
@@ -71,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--settings", required=True, help="its entry of final.models as JSON")
     options.add_argument(
         "--keypoints", type=cli.positive, default=17, help="number of keypoints of a published network (17)"
+    )
+    options.add_argument(
+        "--keypoint-names", nargs="+", help="their names: heat maps of pretrained weights inherit by name, not by place"
     )
     options.add_argument("--seed", type=cli.non_negative, required=True, help="seed of what is not inherited")
     options.add_argument("--model", required=True, help="output: model.json")

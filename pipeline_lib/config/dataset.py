@@ -6,8 +6,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.config.fields import SEED, SIDE, THREADS, Flag, Name, NonNegative, Positive, Section
-from pipeline_lib.config.keypoints import COCO_KEYPOINTS, KeypointSchema
+from pipeline_lib.config.keypoints import BUILT_IN, COCO_KEYPOINTS, KeypointSchema
 from pipeline_lib.explain import ADDRESS, MD5, MEMBER, PATH
+
+VIDEOS = "*.json"
+"""The files of the videos in the annotations' folder of a data set of format: posetrack."""
 
 
 class SyntheticConfig(Section):
@@ -29,7 +32,9 @@ class Split(Section):
     """Where the images and annotations of one split lie."""
 
     images: str = Field(description="Folder of the images.")
-    annotations: str = Field(description="COCO keypoint annotations (JSON).")
+    annotations: str = Field(
+        description="COCO keypoint annotations (JSON); with format: posetrack the folder of the videos' files."
+    )
     detections: str | None = Field(
         None, description="Person detections (JSON list of image_id, category_id, bbox, score)."
     )
@@ -78,7 +83,14 @@ class DatasetConfig(Section):
     download: DownloadConfig | None = Field(
         None, description="Where `make coco` gets the files at the paths below; null: they are put there by hand."
     )
-    keypoints: KeypointSchema = Field(COCO_KEYPOINTS, description="`coco`, or names, flip_pairs, skeleton and sigmas.")
+    by_hand: str | None = Field(None, description="How the files are got by hand; told when they are missing.")
+    format: Literal["coco", "posetrack"] = Field(
+        "coco",
+        description="posetrack: a JSON file for each video, file names of images relative to the folder `images`.",
+    )
+    keypoints: KeypointSchema = Field(
+        COCO_KEYPOINTS, description="`coco`, `posetrack`, or names, flip_pairs, skeleton and sigmas."
+    )
     train: Split
     val: Split
     test: Split | None = Field(
@@ -89,6 +101,14 @@ class DatasetConfig(Section):
         """The splits that the data set has, by name."""
         splits = {"train": self.train, "val": self.val, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}
+
+    @model_validator(mode="after")
+    def _of_videos(self) -> Self:
+        if self.format == "posetrack":
+            given = {"synthetic": self.synthetic, "download": self.download, "test": self.test}
+            if wrong := [key for key, value in given.items() if value is not None]:
+                raise ValueError(f"{wrong[0]}: only for data sets of format: coco; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _downloaded(self) -> Self:
@@ -107,10 +127,10 @@ class DatasetConfig(Section):
                     )
         return self
 
-    @field_validator("keypoints", mode="before", json_schema_input_type=Literal["coco"] | KeypointSchema)
+    @field_validator("keypoints", mode="before", json_schema_input_type=Literal["coco", "posetrack"] | KeypointSchema)
     @classmethod
     def _builtin(cls, value: Any) -> Any:
-        return COCO_KEYPOINTS if value == "coco" else value
+        return BUILT_IN[value] if isinstance(value, str) and value in BUILT_IN else value
 
 
 class ConversionSettings(Section):

@@ -15,7 +15,7 @@ from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, 
 from pipeline_lib.config.search import SearchConfig, overall_stride
 from pipeline_lib.config.training import FLIP_ONLY, RELEASED, RELEASED_HALF_BODY, TrainSettings
 from pipeline_lib.errors import ConfigError
-from pipeline_lib.explain import explain
+from pipeline_lib.explain import PREFIX, explain
 
 # Folders of results/ that are no experiments: the data sets, and what compares with the paper.
 RESERVED = ("data", "paper")
@@ -40,7 +40,7 @@ class Config(Section):
     final: FinalConfig
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Prediction and metrics.")
     report: ReportConfig = Field(ReportConfig(), description="Pictures of the report.")
-    paper_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$", max_length=64)] = Field(
+    paper_prefix: Annotated[str, Field(pattern=PREFIX, max_length=64)] = Field(
         "", description="Of the target paper: what the folders of its experiments start with, such as smoke_."
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline_lib.explain import NAME
+from pipeline_lib.explain import NAME, WEIGHTS
 
 MODULES = 7
 STEM_STRIDE = 2
@@ -42,7 +42,7 @@ ExpansionPerModule = tuple[Expansion, Expansion, Expansion, Expansion, Expansion
 Number = Annotated[int, Field(strict=True, gt=0, le=CHILDREN)]
 # Of the keys of a map, which JSON and Snakemake's command line have as text.
 Generation = Annotated[int, Field(gt=0, le=GENERATIONS)]
-WeightsFile = Annotated[str, Field(pattern=r"\.(h5|keras|safetensors)$")]
+WeightsFile = Annotated[str, Field(pattern=WEIGHTS)]
 Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 
 

@@ -1,4 +1,4 @@
-"""The keypoints of a data set; COCO's are built in."""
+"""The keypoints of a data set; COCO's and PoseTrack's are built in."""
 
 from typing import Annotated, Self
 
@@ -79,3 +79,23 @@ COCO_KEYPOINTS = KeypointSchema(
     sigmas=(0.026, *(s for s in (0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089) for _ in range(2))),
     upper_body=("nose", *(name for pair in _UPPER for name in pair)),
 )
+
+_HEAD = ("head_bottom", "head_top")
+
+# PoseTrack 2018 has two points of the head where COCO has eyes; its ears are never labelled. It is evaluated with COCO's
+# constants, place by place (paper, section V-A).
+POSETRACK_KEYPOINTS = KeypointSchema(
+    names=("nose", *_HEAD, *COCO_KEYPOINTS.names[3:]),
+    flip_pairs=_PAIRS[1:],
+    skeleton=(
+        *(pair for pair in COCO_KEYPOINTS.skeleton if not any("eye" in name or "ear" in name for name in pair)),
+        ("head_bottom", "nose"),
+        ("nose", "head_top"),
+        ("left_shoulder", "head_bottom"),
+        ("right_shoulder", "head_bottom"),
+    ),
+    sigmas=COCO_KEYPOINTS.sigmas,
+    upper_body=("nose", *_HEAD, *(name for pair in _UPPER[1:] for name in pair)),
+)
+
+BUILT_IN = {"coco": COCO_KEYPOINTS, "posetrack": POSETRACK_KEYPOINTS}

@@ -186,6 +186,8 @@ class SearchConfig(Section):
             raise ValueError(
                 "compare_scratch: it compares losses before the first step; set train.evaluate_initial: true"
             )
+        if self.compare_scratch and self.train.patience is not None:
+            raise ValueError("compare_scratch: it compares trainings of the same length; set train.patience: null")
         return self
 
     def children_of(self, generation: int) -> int:

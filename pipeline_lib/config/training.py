@@ -68,6 +68,12 @@ class TrainSettings(Section):
     stochastic_depth: Probability | None = Field(None, description="Rate at the last block; null: by the input size.")
     augmentation: Augmentation = Field(FLIP_ONLY, description="Random changes of the training crops.")
     keep: Literal["best", "last"] = Field("best", description="Which epoch's weights are kept.")
+    patience: Positive | None = Field(
+        None,
+        le=EPOCHS,
+        description="Early stopping: end after so many epochs without a lower validation loss; the rate falls as over all "
+        "`epochs`. Needs keep: best.",
+    )
     heatmap_sigma: Annotated[float, Field(strict=True, gt=0)] = Field(
         2.0, description="Standard deviation of the targets in units of (heat-map height) / 64."
     )
@@ -96,6 +102,10 @@ class TrainSettings(Section):
             )
         if self.jit_compile and self.deterministic:
             raise ValueError("jit_compile: Keras does not use XLA with deterministic ops; set deterministic: false")
+        if self.patience is not None and self.keep != "best":
+            raise ValueError(
+                "patience: training ends after its best epoch, whose weights are to be kept; set keep: best"
+            )
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})")
         return self

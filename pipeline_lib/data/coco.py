@@ -1,6 +1,7 @@
 """COCO keypoint annotations and person detections as plain records, filtered as the paper's authors filtered them."""
 
 import json
+import logging
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -13,7 +14,12 @@ import numpy as np
 from pipeline_lib.config import KeypointSchema
 from pipeline_lib.errors import DataError
 
+log = logging.getLogger(__name__)
+
 PERSON = 1  # COCO's category id
+
+FEW_IMAGES = 10
+"""A hold-out of fewer is warned of."""
 
 Box = tuple[float, float, float, float]
 
@@ -55,9 +61,18 @@ class Part:
     held_out: bool
 
     def of(self, image_ids: Collection[int]) -> frozenset[int]:
-        """The images of this part; at least one is held out."""
+        """The images of this part; raises `DataError` when none would be held out, and warns of a few."""
         ordered = np.random.default_rng(0).permutation(sorted(image_ids))
-        number = max(1, round(self.fraction * len(ordered)))
+        number = round(self.fraction * len(ordered))
+        if number < 1:
+            raise DataError(
+                f"search.holdout: {self.fraction:g} of {len(ordered):,} images is not a single one; raise it"
+            )
+        if self.held_out and number < FEW_IMAGES:
+            log.warning(
+                "search.holdout: %g of %d images holds out %d: the fitness of so few says little; raise it",
+                *(self.fraction, len(ordered), number),
+            )
         return frozenset((ordered[:number] if self.held_out else ordered[number:]).tolist())
 
 

@@ -1,6 +1,7 @@
-"""Weights files: a network's tensors and, in the header, the architecture that they belong to."""
+"""Weights files: a network's tensors and, in the header, the architecture that they belong to, and its keypoints' names."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -13,13 +14,24 @@ from pipeline_lib.nets.layers import Network, Weights, tensors
 from pipeline_lib.nets.registry import from_json
 from pipeline_lib.nets.spec import Architecture
 
-ARCHITECTURE = "architecture"
+ARCHITECTURE, KEYPOINTS = "architecture", "keypoints"
 
 
-def save(path: str | PathLike[str], architecture: Network, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Write `weights` of `architecture`, atomically; raises `ArtifactError` when they do not belong to it."""
+def save(
+    path: str | PathLike[str],
+    architecture: Network,
+    weights: Mapping[str, NDArray[Any]],
+    keypoints: Sequence[str] | None = None,
+) -> None:
+    """Write `weights` of `architecture`, atomically; raises `ArtifactError` when they do not belong to it.
+
+    `keypoints`: what each heat map has been trained to show; None of weights that have not been trained.
+    """
     check_weights(architecture, weights)
-    save_weights(path, weights, {ARCHITECTURE: architecture.to_json()})
+    metadata = {ARCHITECTURE: architecture.to_json()}
+    if keypoints is not None:
+        metadata[KEYPOINTS] = json.dumps(list(keypoints))
+    save_weights(path, weights, metadata)
 
 
 def size(network: Network) -> int:
@@ -37,6 +49,24 @@ def load(path: str | PathLike[str]) -> tuple[Network, Weights]:
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from None
     return network, weights
+
+
+def load_keypoints(path: str | PathLike[str]) -> tuple[str, ...] | None:
+    """The names of the keypoints that a file's weights were trained on, None where it has none; raises `ArtifactError`."""
+    metadata = load_metadata(path)
+    if KEYPOINTS not in metadata:
+        return None
+    try:
+        names = json.loads(metadata[KEYPOINTS])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("a list of names is expected")
+    except ValueError as error:
+        raise ArtifactError(
+            f"{path}: the keypoints in its header are not as written by this version ({error})"
+        ) from None
+    if len(names) != (expected := _network(path, metadata).keypoints):
+        raise ArtifactError(f"{path}: its header names {len(names)} keypoints, its network has {expected}")
+    return tuple(names)
 
 
 def load_searched(path: str | PathLike[str]) -> tuple[Architecture, Weights]:

@@ -4,11 +4,15 @@ The paper's ancestor starts from EfficientNet-B0's ImageNet weights, block for b
 file of Keras is read.
 """
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline_lib import remote
 from pipeline_lib.errors import ArtifactError
@@ -59,29 +63,92 @@ def from_scratch(network: Network, seed: int) -> tuple[Weights, dict[str, Any]]:
     return transfer({}, initial_weights(network, seed), {}, {})
 
 
-def inherit_file(path: str, network: Network, seed: int) -> tuple[Weights, dict[str, Any]]:
+def inherit_file(
+    path: str, network: Network, seed: int, keypoints: Sequence[str] | None = None
+) -> tuple[Weights, dict[str, Any]]:
     """The weights of `network` from the file `path`, and a report.
 
     A search network and EfficientNet-B0 inherit from each other, block for block; any other network from its own kind by
     name. Tensors of other shapes inherit where the two overlap; the rest is as in `initial_weights(network, seed)`.
+    A heat map inherits from the donor's of the same keypoint, wherever that is, and else stays new, if the names of both
+    networks' keypoints are known; if not, from the one in its place.
 
     Args:
         path: `.safetensors` of this workflow, or `.h5`, `.weights.h5`, `.keras` of the network of `keras.applications`
             that `network` is built on, with or without its classifier; a file of this machine, or gs://.
         network: what is to be trained.
         seed: of what is not inherited.
+        keypoints: the names of the keypoints of `network`; those of the donor are in its file.
 
     The report: that of `inherit_tensors`, with the `source` (the path), the `donor`'s name, and `adapted`: the donor's
-    tensors that were changed so that the network sees its images as the donor saw them.
+    tensors that were changed so that the network sees its images as the donor saw them. Where names of keypoints were
+    compared, also `keypoints`: those that are `inherited`, those that are `new`, and the donor's that are `unused`.
 
     Raises:
         ArtifactError: the file is missing, damaged, or has the weights of another network.
     """
     with remote.local_copy(path) as file:
-        donor, specs, weights, adapted = (_own if path.endswith(OWN) else _keras)(path, file, network)
+        donor, specs, weights, adapted, trained = (_own if path.endswith(OWN) else _keras)(path, file, network)
+    if trained is not None and keypoints is not None:
+        specs, weights = _rearranged(specs, weights, _maps(network), trained, keypoints)
     inherited, report = inherit_tensors(specs, weights, network, seed)
+    if trained is not None and keypoints is not None:
+        report["keypoints"] = _renew(inherited, report, specs, network, seed, trained, keypoints)
     report["unused"] += [name for name in weights if name not in {tensor.name for tensor in specs}]
     return inherited, {"source": path, "donor": donor, "adapted": adapted, **report}
+
+
+def _maps(network: Network) -> dict[str, int]:
+    """The axis of keypoints of each tensor that has one: of the layers that give heat maps."""
+    own: Any = network  # every network is a dataclass, which its protocol does not say
+    larger: Network = dataclasses.replace(own, keypoints=network.keypoints + 1)
+    return {
+        one.name: next(axis for axis, sides in enumerate(zip(one.shape, other.shape, strict=True)) if len({*sides}) > 1)
+        for one, other in zip(tensors(network), tensors(larger), strict=True)
+        if one.shape != other.shape
+    }
+
+
+def _rearranged(
+    specs: Sequence[TensorSpec],
+    weights: Weights,
+    maps: Mapping[str, int],
+    trained: Sequence[str],
+    wanted: Sequence[str],
+) -> tuple[list[TensorSpec], Weights]:
+    """The donor with the heat maps of the keypoints `wanted` instead of `trained`; the first one stands for an unknown one."""
+    places = [trained.index(name) if name in trained else 0 for name in wanted]
+    moved = {name: np.take(weights[name], places, axis) for name, axis in maps.items() if name in weights}
+    weights = {**weights, **moved}
+    return [dataclasses.replace(tensor, shape=weights[tensor.name].shape) for tensor in specs], weights
+
+
+def _renew(
+    inherited: Weights,
+    report: dict[str, Any],
+    donor: Sequence[TensorSpec],
+    network: Network,
+    seed: int,
+    trained: Sequence[str],
+    wanted: Sequence[str],
+) -> dict[str, list[str]]:
+    """Make the heat maps of keypoints that the donor does not know new, also in the report; which they are."""
+    new = [place for place, name in enumerate(wanted) if name not in trained]
+    shapes = {tensor.name: tensor.shape for tensor in donor}
+    initial = initial_weights(network, seed)
+    for name, axis in _maps(network).items():
+        if name not in shapes:
+            continue
+        where: tuple[Any, ...] = (*(slice(None),) * axis, new)
+        inherited[name][where] = initial[name][where]
+        overlap = math.prod(map(min, shapes[name], inherited[name].shape))
+        report["inherited"] -= overlap // len(wanted) * len(new)
+    report["fraction"] = report["inherited"] / report["parameters"]
+    return {
+        "inherited": [name for name in wanted if name in trained],
+        "new": [name for name in wanted if name not in trained],
+        "unused": [name for name in trained if name not in wanted],
+    }
 
 
 def check_form(path: str, network: Network) -> None:
@@ -92,23 +159,26 @@ def check_form(path: str, network: Network) -> None:
 
 def summary(report: dict[str, Any]) -> str:
     """What `inherit_file` did, in a line."""
+    new = report.get("keypoints", {}).get("new")
     return (
         f"{100 * report['fraction']:.1f} % of the parameters come from {report['donor']} of {report['source']}; "
         f"{len(report['initial'])} tensors are new, {len(report['unused'])} of its tensors are not used"
-    )
+    ) + (f"; new heat maps: {', '.join(new)}" if new else "")
 
 
-Donor = tuple[str, Sequence[TensorSpec], Weights, list[str]]
+# Name, tensors, weights, which of them were adapted, and what they show, where that is known.
+Donor = tuple[str, Sequence[TensorSpec], Weights, list[str], tuple[str, ...] | None]
 
 
 def _own(path: str, file: Path, network: Network) -> Donor:
     try:
         donor, weights = files.load(file)
+        keypoints = files.load_keypoints(file)
     except ArtifactError as error:
         raise ArtifactError(str(error).replace(str(file), path)) from None
     if _kind(donor) != _kind(network):
         raise ArtifactError(f"{path}: weights of {_name(network)} are expected, these are of {_name(donor)}")
-    return _name(donor), tensors(donor), weights, []
+    return _name(donor), tensors(donor), weights, [], keypoints
 
 
 def _keras(path: str, file: Path, network: Network) -> Donor:
@@ -118,7 +188,7 @@ def _keras(path: str, file: Path, network: Network) -> Donor:
 
     weights, adapted = applications.read(path, file, application.name, application.tensors)
     specs = [tensor for tensor in application.tensors if tensor.name in weights]
-    return f"{application.name} (keras.applications)", specs, weights, adapted
+    return f"{application.name} (keras.applications)", specs, weights, adapted, None
 
 
 def _kind(network: Network) -> str:

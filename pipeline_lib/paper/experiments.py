@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline_lib.paper import tables
+from pipeline_lib.paper import server, tables
 from pipeline_lib.paper.tables import BatchSize, Result
 
 SEARCHES = {"E1": "E1", "E2": "E2", "E3": "E3", "E3 (no weight transfer)": "E3_scratch"}
@@ -14,6 +14,7 @@ CHAMPION = "E3"
 
 SUMMARY, CHAMPION_FILES = "summary.json", ("champion.json", "champion.safetensors")
 HISTORY, LATENCY = "models/*/history.csv", "models/*/latency.json"
+TEST_DEV = f"models/*/{server.FILE}"
 POPULATIONS = "search/gen_*/population.csv"
 
 
@@ -24,12 +25,14 @@ def of_batch_size(row: BatchSize) -> str:
 
 
 def of_result(row: Result) -> str | None:
-    """The experiment of a row of Table 3; None where this version has none: PoseFix (starred) and PoseTrack.
+    """The experiment of a row of Table 3; None where this version has none: PoseFix (starred).
 
     The input size is a part of the name where it is not the first that the table has of the network.
     """
-    if row.starred or row.dataset == "posetrack_val":
+    if row.starred:
         return None
+    if row.dataset == "posetrack_val":
+        return f"posetrack_{row.network}"
     first = next(other for other in tables.table3() if other.network == row.network)
     size = "" if (row.height, row.width) == (first.height, first.width) else f"_{row.height}x{row.width}"
     return f"table3_{row.network}{'_pretrained' if row.pretrained else ''}{size}"
@@ -57,7 +60,7 @@ def files(item: str, results: Path, prefix: str, experiments: Path) -> list[Path
     wanted: dict[str, tuple[Iterable[str], Iterable[str]]] = {
         "table_1": (_table_1(), (SUMMARY, HISTORY)),
         "table_2": ([CHAMPION], (SUMMARY, POPULATIONS, *CHAMPION_FILES)),
-        "table_3": (_table_3(), (SUMMARY, HISTORY, LATENCY)),
+        "table_3": (_table_3(), (SUMMARY, HISTORY, LATENCY, TEST_DEV)),
         "table_4": ((), ()),
         "table_5": ((), ()),
         "figure_1": (_table_3(), (SUMMARY, HISTORY)),

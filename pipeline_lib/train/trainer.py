@@ -55,7 +55,8 @@ def train(
 
     Order, augmentation and stochastic depth are drawn from `seed`: with the same settings and deterministic ops, two runs
     write the same bytes of weights. When the loss stops being a number, training ends: with `keep: best` the best epoch
-    so far is written (the initial weights if there is none), with `keep: last` nothing, and that is an error.
+    so far is written (the initial weights if there is none), with `keep: last` nothing, and that is an error. With
+    `patience`, training ends after so many epochs without a lower validation loss.
 
     Args:
         initial: weights file whose header names the architecture.
@@ -90,7 +91,7 @@ def train(
     kept = fit(
         network, training, validation, settings, seed, history, strategy, title, supervised=architecture.supervised()
     )
-    files.save(weights, architecture, kept)
+    files.save(weights, architecture, kept, training.keypoints.names)
     log.info("%s: weights written to %s", title, weights)
 
 
@@ -147,7 +148,7 @@ def fit(
 
     written = History(history, devices.name(strategy), strategy.num_replicas_in_sync)
     progress = Progress(title, settings.epochs, steps, settings.batch)
-    epochs = _Epochs(network, written, progress, rate, best=settings.keep == "best")
+    epochs = _Epochs(network, written, progress, rate, best=settings.keep == "best", patience=settings.patience)
     log.info(
         "%s: %d persons, %d for validation, %d epochs of %d steps on %s; the first step takes some seconds longer",
         *(title, training.examples, validation.examples, settings.epochs, steps, devices.name(strategy)),
@@ -192,15 +193,27 @@ def compiled(
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Writes history.csv, keeps the weights of the best epoch, and stops when the loss is not a number."""
+    """Writes history.csv, keeps the weights of the best epoch, and stops when the loss is not a number.
 
-    def __init__(self, network: keras.Model, history: History, progress: Progress, rate: Any, best: bool) -> None:
+    It also stops `patience` epochs after the best one, unless that is None.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        history: History,
+        progress: Progress,
+        rate: Any,
+        best: bool,
+        patience: int | None = None,
+    ) -> None:
         super().__init__()
         self._network = network
         self._history = history
         self._progress = progress
         self._rate = rate
-        self._best_loss = math.inf
+        self._patience = patience
+        self._best_loss, self._best_epoch = math.inf, 0
         self._best = get_weights(network) if best else None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -217,12 +230,19 @@ class _Epochs(keras.callbacks.Callback):
             images_per_second=speed and round(speed, 1),
         )
         if self._best is not None and logs["val_loss"] < self._best_loss:
-            self._best_loss, self._best = logs["val_loss"], get_weights(self._network)
+            self._best_loss, self._best_epoch = logs["val_loss"], epoch + 1
+            self._best = get_weights(self._network)
         if not math.isfinite(logs["loss"]):
             problem = f"{self._progress.title}: the loss is {logs['loss']} in epoch {epoch + 1}"
             if self._best is None:
                 raise EvoPoseError(f"{problem}; {REMEDY}")
             log.warning("%s: training ends, the best epoch so far is kept; %s if this happens often", problem, REMEDY)
+            self.model.stop_training = True
+        elif self._patience is not None and epoch + 1 - self._best_epoch >= self._patience:
+            log.info(
+                "%s: training ends early, %d epochs after the best one, epoch %d",
+                *(self._progress.title, self._patience, self._best_epoch),
+            )
             self.model.stop_training = True
 
     def kept(self) -> Weights:

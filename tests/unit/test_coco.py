@@ -165,7 +165,22 @@ def test_the_hold_out_depends_on_ids_and_fraction_alone() -> None:
     assert held == Part(0.1, held_out=True).of(ids[::-1]) and len(held) == 10
     assert held != frozenset(range(100, 110)) and held != Part(0.1, held_out=True).of(range(101, 201))
     assert Part(0.1, held_out=False).of(ids) == set(ids) - held
-    assert len(Part(0.001, held_out=True).of(ids)) == 1
+
+
+@pytest.mark.parametrize(("fraction", "number"), [(0.006, 1), (0.05, 5), (0.09, 9), (0.1, 10), (0.2, 20)])
+def test_a_hold_out_of_a_few_images_is_warned_of(
+    caplog: pytest.LogCaptureFixture, fraction: float, number: int
+) -> None:
+    assert len(Part(fraction, held_out=True).of(range(100))) == number
+    assert bool(caplog.messages) is (number < 10)
+    if number < 10:
+        assert caplog.messages[0].startswith(f"search.holdout: {fraction} of 100 images holds out {number}: ")
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_a_hold_out_of_nothing_is_refused(held_out: bool) -> None:
+    with pytest.raises(DataError, match=r"search\.holdout: 1e-09 of 118,287 images is not a single one; raise it"):
+        Part(1e-9, held_out=held_out).of(range(118_287))
 
 
 def test_missing_image_files_are_dropped(write: Any, tmp_path: Path) -> None:

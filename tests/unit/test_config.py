@@ -92,7 +92,25 @@ def test_the_papers_values_are_the_defaults():
             "a device's share of 256 cannot be split into 3 parts",
         ),
         ({"search__train__accumulation": 0}, "search.train.accumulation: Input should be greater than 0"),
-        ({"search__pretrained": "weights.pt"}, "search.pretrained: String should match pattern"),
+        ({"search__pretrained": "weights.pt"}, "search.pretrained: a file of weights is expected, whose name"),
+        (
+            {"final__models": {"m": {"pretrained": "x.doc"}}},
+            "final.models.m.pretrained: a file of weights is expected, whose name ends in .safetensors, .h5 or .keras "
+            "(given: 'x.doc')",
+        ),
+        ({"paper_prefix": "../x"}, "paper_prefix: letters (A-Z, a-z), digits, '_', '-' and '.' are allowed"),
+        ({"final__train__patience": 0}, "final.train.patience: Input should be greater than 0"),
+        ({"final__train": {"patience": 3, "keep": "last"}}, "final.train: patience: training ends after its best epoch"),
+        (
+            {"search__compare_scratch": True, "search__train": {"evaluate_initial": True, "patience": 2}},
+            "search: compare_scratch: it compares trainings of the same length",
+        ),
+        ({"dataset__keypoints": "halpe"}, "dataset.keypoints: a section is expected"),
+        ({"dataset__format": "posetrack", "dataset__synthetic": {}}, "dataset: synthetic: only for data sets of format"),
+        (
+            {"dataset__format": "posetrack", "dataset__test": {"images": "a", "annotations": "b"}},
+            "dataset: test: only for data sets of format: coco; leave it out",
+        ),
         (
             {"final__models": {"m": {"height": 256, "width": 192, "initial": "champion", "pretrained": "b0.h5"}}},
             "final.models.m: pretrained: weights come from there or",

@@ -15,6 +15,13 @@ NAMES = [path.stem for path in FILES]
 HEADERS = {
     path.stem: "\n".join(line for line in path.read_text().splitlines() if line.startswith("#")) for path in FILES
 }
+# Facts of the paper, of the fine-tuning on PoseTrack: batch, input and place of the weights trained on COCO.
+POSETRACK = {
+    "posetrack_simple_baseline_r50": (256, 256, 192),
+    "posetrack_evopose2d_s": (512, 256, 192),
+    "posetrack_hrnet_w32": (256, 256, 192),
+    "posetrack_evopose2d_m": (256, 384, 288),
+}
 # Facts of the paper: batch of each network's final training.
 BATCHES = {"evopose2d_xs": 512, "evopose2d_s": 512, "evopose2d_m": 256, "evopose2d_l": 128}
 # lambda, mu, Gamma, kernel of the final convolution, weight transfer.
@@ -32,8 +39,9 @@ def loaded(name, *others):
 
 
 def test_every_experiment_of_the_paper_has_a_file_and_every_file_one():
-    assert sorted(NAMES) == sorted(experiments.names()) and len(NAMES) == 4 + 6 + 18
-    rows = [row for row in paper.table3() if not row.starred and row.dataset != "posetrack_val"]
+    assert sorted(NAMES) == sorted(experiments.names()) and len(NAMES) == 4 + 6 + 18 + 4
+    assert {name for name in NAMES if name.startswith("posetrack")} == set(POSETRACK)
+    rows = [row for row in paper.table3() if not row.starred]
     for row in rows:
         name = experiments.of_result(row)
         ((model, network),) = loaded(name).final.models.items()
@@ -44,7 +52,8 @@ def test_every_experiment_of_the_paper_has_a_file_and_every_file_one():
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_loads_with_and_without_smoke(name):
     own = loaded(name)
-    assert own.experiment == name and own.dataset.name == "coco2017" and own.preset == "paper"
+    assert own.experiment == name and own.preset == "paper"
+    assert own.dataset.name == ("posetrack18" if name in POSETRACK else "coco2017")
     assert own.search.enabled is (name in SEARCHES)
     small = loaded(name, SMOKE)
     assert small.dataset.synthetic is not None and small.experiment == name
@@ -79,6 +88,7 @@ def stated(name):
     said = header[header.index("Paper: ") : header.index("Cost: ")]
     patterns = {
         "coco_val": r"AP ([\d.]+) on COCO val2017",
+        "posetrack_val": r"AP ([\d.]+) on PoseTrack 2018 val with ground-truth boxes",
         "coco_test_dev": r"(?:AP ([\d.]+) on COCO test-dev)|(?:([\d.]+) on test-dev)",
         "params_M": r"([\d.]+) M parameters",
         "flops_G": r"([\d.]+) G multiply-adds",
@@ -88,14 +98,14 @@ def stated(name):
     return {key: "".join(values[0]) for key, values in found.items() if values}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("table3")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("table3", "posetrack"))])
 def test_the_header_has_the_values_of_table_3(name):
     said = stated(name)
     rows = [row for row in paper.table3() if experiments.of_result(row) == name]
     # The paper's own value, where it also quotes another one.
     rows.sort(key=lambda row: row.implemented_by_the_paper)
     expected = {row.dataset: f"{row.AP}" for row in rows}
-    of_val = [row for row in rows if row.dataset == "coco_val"]
+    of_val = [row for row in rows if row.dataset in ("coco_val", "posetrack_val")]
     for column in ("params_M", "flops_G", "fps"):
         if of_val and getattr(of_val[-1], column) is not None:
             expected[column] = f"{getattr(of_val[-1], column)}"
@@ -129,6 +139,25 @@ def test_experiments_of_table_3_train_as_the_paper(name):
     assert (augmentation.flip, augmentation.scale_limit, augmentation.rotation_limit) == (0.5, 0.3, 80)
     assert augmentation.half_body_probability == 0 and own.evaluation.flip_test == "aligned"
     assert own.evaluation.frame_rate
+
+
+@pytest.mark.parametrize("name", POSETRACK)
+def test_experiments_of_posetrack_go_on_from_those_of_coco(name):
+    """Section V-C2: as on COCO but for 20 epochs with early stopping; ground-truth boxes."""
+    own = loaded(name)
+    ((model, network),) = own.final.models.items()
+    train, batch = own.final.train, POSETRACK[name][0]
+    assert (batch, network.height, network.width) == POSETRACK[name]
+    before = loaded(f"table3_{model}")
+    ((_, same),) = before.final.models.items()
+    assert network.model_copy(update={"pretrained": None}) == same
+    assert network.pretrained == f"results/table3_{model}/models/{model}/weights.safetensors"
+    changes = {"epochs": 20, "keep": "best", "patience": train.patience}
+    assert train == before.final.train.model_copy(update=changes) and train.batch == batch
+    assert train.patience is not None and 1 <= train.patience < 20 and train.warmup_epochs == 5
+    assert own.dataset.format == "posetrack" and own.dataset.keypoints == config.POSETRACK_KEYPOINTS
+    assert own.dataset.val.detections is own.dataset.download is None and plan.boxes(own) == ["ground_truth"]
+    assert own.evaluation == before.evaluation
 
 
 @pytest.mark.parametrize("name", SEARCHES)

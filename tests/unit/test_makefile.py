@@ -48,6 +48,28 @@ def test_without_any_python_it_is_said(tmp_path, without_python):
     assert done.returncode != 0 and "No Python 3.11, 3.12 or 3.13 found" in done.stderr
 
 
+def test_the_environment_behind_a_link_is_never_changed(tmp_path):
+    """It may be that of another checkout. What is installed there already is used."""
+    other, link = tmp_path / "other", tmp_path / "link"
+    (other / "bin").mkdir(parents=True)
+    (other / "bin/python").symlink_to(sys.executable)
+    link.symlink_to(other)
+    before = sorted(path.relative_to(other) for path in other.rglob("*"))
+    for accelerator in ("cpu", "tpu"):
+        done = make("install", f"ACCELERATOR={accelerator}", f"VENV={link}")
+        assert (
+            done.returncode != 0 and f"{link} is a link to {other}, perhaps the environment of another" in done.stderr
+        )
+        assert f"make VENV={other}" in done.stderr
+    assert sorted(path.relative_to(other) for path in other.rglob("*")) == before
+    (other / ".installed-cpu").touch()
+    assert make("install", f"VENV={link}").returncode == 0
+    # Nor is one made anew: the link leads to nothing that runs.
+    (other / "bin/python").unlink()
+    done = make("venv", f"VENV={link}")
+    assert done.returncode != 0 and "is a link to" in done.stderr and not (other / "bin/python").exists()
+
+
 @pytest.mark.parametrize("line", ["experiment: mine", 'experiment: "mine"  # quoted', "experiment:  'mine'"])
 def test_the_report_of_any_configuration(tmp_path, line):
     config = tmp_path / "mine.yaml"

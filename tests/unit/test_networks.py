@@ -157,6 +157,8 @@ def test_program_takes_names_sizes_and_genotypes(tmp_path: Path) -> None:
     assert [row["network"] for row in only] == [S]
     for wrong, message in (
         (["--height", "384"], "--height and --width: both or none"),
+        (["--height", "-3"], "--height: an integer above 0 is expected, not -3"),
+        (["--width", "0"], "--width: an integer above 0 is expected, not 0"),
         (["hrnet_w64"], "unknown network 'hrnet_w64'; known are evopose2d_xs"),
         (["--genotype", "1.1"], "7 rows of blocks, kernel"),
         (["hrnet_w32", "--height", "100", "--width", "96"], "not divisible"),

@@ -15,11 +15,11 @@ import pytest
 
 from pipeline_lib import artifacts, facts
 from pipeline_lib.config import PAPER_SPACE
-from pipeline_lib.errors import ConfigError
+from pipeline_lib.errors import ArtifactError, ConfigError
 from pipeline_lib.nets import files, registry
 from pipeline_lib.nets.layers import count_network, initial_weights, profiled_multiply_adds
 from pipeline_lib.nets.spec import Architecture
-from pipeline_lib.paper import experiments
+from pipeline_lib.paper import experiments, server
 from pipeline_lib.paper import tables as paper
 from pipeline_lib.plots import pages
 from pipeline_lib.plots.paper import results, table1, table2, table3, table4, table5
@@ -82,7 +82,7 @@ def test_without_results_all_that_needs_a_run_is_not_run(tmp_path):
     assert [len(table) - 1 for table in tables_of(text(sheet))] == [20, 6, 4]
     for dataset in range(3):
         for row in grid(sheet, dataset):
-            missing = "-" if "*" in row["method"] or dataset == 2 else "not run"
+            missing = "-" if "*" in row["method"] else "not run"
             for name in ("FPS", *METRICS):
                 assert row[name].split(" / ")[1] == missing, row
     assert {row["status"] for row in sheet.rows} == {"not run", "not available"}
@@ -118,7 +118,7 @@ def test_the_papers_values_are_in_every_table(tmp_path):
         "78.5",
     ]
     posetrack = row_of(sheet, "EvoPose2D-M", "384x288", "yes", dataset=2)
-    assert posetrack["AP"] == "60.4 / -" and "PoseTrack" in posetrack["run here"]
+    assert posetrack["AP"] == "60.4 / not run" and posetrack["run here"] == "not run"
     starred = row_of(sheet, "EvoPose2D-L*", "512x384")
     assert starred["params (M)"] == "14.7 / -" and "PoseFix" in starred["run here"]
 
@@ -212,8 +212,157 @@ def test_rows_of_one_experiment_share_its_result_but_test_dev_does_not(tmp_path)
     assert row_of(sheet, "HRNet-W32 [24]")["AP"] == "73.4 / 70.1" and row_of(sheet, "HRNet-W32")["AP"] == "73.6 / 70.1"
     assert row_of(sheet, "EvoPose2D-L", "512x384")["AP"] == "76.6 / 70.1"
     on_server = row_of(sheet, "EvoPose2D-L", "512x384", dataset=1)
-    assert on_server["AP"] == "75.7 / -" and "COCO's server alone" in on_server["run here"]
+    assert on_server["AP"] == "75.7 / not run" and "by COCO's server alone, not run" in on_server["run here"]
     assert [row["AP"] for row in sheet.rows if row["dataset"] == "coco_test_dev"] == [None] * 6
+
+
+SERVER = {"AP": 0.757, "AP50": 0.919, "AP75": 0.831, "APM": 0.722, "APL": 0.815, "AR": 0.817}
+
+
+def enter(folder, model, stats):
+    (folder / "answer.json").write_text(json.dumps(stats))
+    return server.enter(folder / "answer.json", folder / "models" / model)
+
+
+def test_what_coco_s_server_answered_stands_in_the_rows_of_test_dev(tmp_path):
+    folder = finish(tmp_path, "table3_evopose2d_l")
+    assert enter(folder, "evopose2d_l", SERVER) == folder / "models/evopose2d_l/metrics_test_dev.json"
+    sheet = table3.sheet(place(tmp_path))
+    row = row_of(sheet, "EvoPose2D-L", "512x384", dataset=1)
+    assert [row[name] for name in METRICS] == [
+        "75.7 / 75.7", "91.9 / 91.9", "83.1 / 83.1", "72.2 / 72.2", "81.5 / 81.5", "81.7 / 81.7",
+    ]  # fmt: skip
+    assert row["run here"].endswith("8 x TPU v3; AP of test-dev: from COCO's server")
+    (written,) = [one for one in sheet.rows if one["dataset"] == "coco_test_dev" and one["AP"]]
+    assert (written["AP"], written["AR"], written["status"]) == (75.7, 81.7, "comparable")
+    # The rows of val2017 have their own.
+    assert row_of(sheet, "EvoPose2D-L", "512x384")["AP"] == "76.6 / 70.1"
+    # Of a run with other settings it cannot be compared either.
+    other = finish(tmp_path, "table3_evopose2d_l", SMOKE, name="smoke_table3_evopose2d_l")
+    enter(other, "evopose2d_l", SERVER)
+    sheet = table3.sheet(place(tmp_path, "smoke_"))
+    assert row_of(sheet, "EvoPose2D-L", "512x384", dataset=1)["AP"] == "75.7 / (75.7)"
+
+
+def test_a_damaged_answer_of_the_server_is_named_and_nothing_else_is_lost(tmp_path):
+    folder = finish(tmp_path, "table3_evopose2d_l")
+    path = enter(folder, "evopose2d_l", SERVER)
+    replaced(path, "0.757", "75.7")
+    sheet = table3.sheet(place(tmp_path))
+    assert row_of(sheet, "EvoPose2D-L", "512x384", dataset=1)["AP"] == "75.7 / not run"
+    assert row_of(sheet, "EvoPose2D-L", "512x384")["AP"] == "76.6 / 70.1"
+    assert f"{path}: AP is 75.7; a number from 0 to 1 is expected, not percent" in text(sheet)
+
+
+NAMES_OF_STATS = ("AP", "AP_50", "AP .75", "APm", "AP_large", "AR")
+
+
+def test_the_server_s_answer_in_its_forms(tmp_path):
+    folder = finish(tmp_path, "table3_evopose2d_l")
+    values = list(SERVER.values())
+    order = [*values, 0.9, 0.8, 0.7, 0.6]  # pycocotools' stats
+    for stats in (SERVER, dict(zip(NAMES_OF_STATS, values, strict=True)), {"AP .5": 0.919, **SERVER}, order):
+        if isinstance(stats, dict) and "AP .5" in stats:
+            del stats["AP50"]
+        assert server.read(enter(folder, "evopose2d_l", stats)) == SERVER
+    content = artifacts.read_json(folder / "models/evopose2d_l/metrics_test_dev.json")
+    assert content == {"schema_version": 1, "source": "COCO's server", "metrics": SERVER}
+
+
+@pytest.mark.parametrize(
+    ("stats", "said"),
+    [
+        ({**SERVER, "AP": 1.01}, "AP is 1.01; a number from 0 to 1"),
+        ({**SERVER, "AR": -1}, "AR is -1; a number from 0 to 1"),
+        ({**SERVER, "APM": "0.7"}, "APM is '0.7'; a number"),
+        ({**SERVER, "APM": True}, "APM is True; a number"),
+        ({**SERVER, "APM": None}, "APM is None; a number"),
+        ({name: value for name, value in SERVER.items() if name not in ("AP75", "AR")}, "AP75, AR missing"),
+        ([0.1] * 9, "an object of names and numbers"),
+        ("AP", "an object of names and numbers"),
+    ],
+)
+def test_an_answer_that_cannot_be_is_refused(tmp_path, stats, said):
+    folder = finish(tmp_path, "table3_evopose2d_l")
+    with pytest.raises(ArtifactError) as caught:
+        enter(folder, "evopose2d_l", stats)
+    assert said in str(caught.value) and str(caught.value).startswith(f"{folder}/answer.json: ")
+    assert not (folder / "models/evopose2d_l/metrics_test_dev.json").exists()
+
+
+def test_the_answer_of_the_server_is_entered_by_a_program(tmp_path):
+    folder = finish(tmp_path, "table3_evopose2d_l")
+    (tmp_path / "answer.json").write_text(json.dumps(SERVER))
+    command = [sys.executable, str(ROOT / "scripts/enter_server_metrics.py"), "--stats", str(tmp_path / "answer.json")]
+    for model, code, said in (
+        ("evopose2d_l", 0, "written: "),
+        ("evopose2d_x", 2, "no such folder; name that of a final network"),
+    ):
+        done = subprocess.run(
+            [*command, "--model", str(folder / "models" / model)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
+    assert server.read(folder / "models/evopose2d_l/metrics_test_dev.json") == SERVER
+    assert not (folder / "models/evopose2d_x").exists()
+
+
+# PoseTrack, and trainings that end early
+
+
+PT = "posetrack_evopose2d_s"
+
+
+def test_a_result_on_posetrack_is_of_ground_truth_boxes(tmp_path):
+    finish(tmp_path, PT, boxes=("ground_truth",), images=3902)
+    sheet = table3.sheet(place(tmp_path))
+    row = row_of(sheet, "EvoPose2D-S", "256x192", "yes", dataset=2)
+    assert row["AP"] == "55.1 / 90.0"  # what `finish` has for ground truth boxes
+    assert row["run here"] == "posetrack18, 256x192, 20 epochs, batch 512, preset paper, 8 x TPU v3"
+    assert csv_row(sheet, PT)["status"] == "comparable" and csv_row(sheet, PT)["AP"] == 90.0
+    # Boxes of a detector are not asked for, whatever else was measured.
+    finish(tmp_path, PT, boxes=("ground_truth", "detections"))
+    found = results.training(place(tmp_path), PT)
+    assert (found.metrics["AP"], found.status) == (90.0, Status.COMPARABLE)
+    # Nor is it trained from scratch.
+    finish(tmp_path, PT, {"final": {"from_scratch": True}}, boxes=("ground_truth",))
+    (problem,) = results.training(place(tmp_path), PT).problems
+    assert "pretrained: new weights instead of results/table3_evopose2d_s/" in problem
+
+
+def end_after(folder, losses):
+    path = folder / "models/evopose2d_s/history.csv"
+    write_history(path, len(losses))
+    rows = artifacts.read_csv(path)
+    for row, loss in zip(rows[1:], losses, strict=True):
+        row["val_loss"] = loss
+    artifacts.write_csv(path, rows, list(rows[0]))
+
+
+@pytest.mark.parametrize(
+    ("losses", "ended"),
+    [
+        ([9, 8, 7, 7, 8, 9, 9, 7], True),  # 5 epochs after the third
+        ([9, 8, 7, 7, 8, 9, 9], False),  # it still runs
+        ([9, 8, 7, 6, 5, 4, 3, 2], False),
+        ([240] * 6, True),  # epoch 0 is not trained: the first one is the best
+        ([240] * 5, False),
+    ],
+)
+def test_a_training_that_was_stopped_early_is_finished(tmp_path, losses, ended):
+    end_after(finish(tmp_path, PT, boxes=("ground_truth",)), losses)
+    found = results.training(place(tmp_path), PT)
+    if ended:
+        assert (
+            found.status is Status.COMPARABLE
+            and f"preset paper (ended early, after {len(losses)}), 8 x" in found.described
+        )
+    else:
+        assert found.described == f"unfinished: {len(losses)} of 20 epochs"
+
+
+def test_without_patience_no_training_ends_early(tmp_path):
+    end_after(finish(tmp_path, PT, {"final": {"train": {"patience": None}}}, boxes=("ground_truth",)), [5.0] * 19)
+    assert results.training(place(tmp_path), PT).status is Status.UNFINISHED
 
 
 def test_without_a_frame_rate_it_is_not_run(tmp_path):
@@ -585,7 +734,7 @@ def test_files_are_those_of_the_item_alone(tmp_path):
     assert (
         found("figure_1")[0] == network
         and found("table_3")[1] == found("figure_1")[1]
-        and len(found("table_3")[1]) == 18
+        and len(found("table_3")[1]) == 18 + 4
     )
     assert found("table_4") == found("table_5") == ([], set())
     assert found("figure_5")[0] == [f"{name}/{file}" for name in ("E1", "E3") for file in ("summary.json", *pools)]

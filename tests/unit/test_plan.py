@@ -400,3 +400,49 @@ def test_pretrained_weights_that_cannot_be_are_refused_by_their_name(tmp_path):
         plan.load(raw(final={"models": models}), ROOT)
     models["big"]["network"] = "simple_baseline_r50"
     assert plan.load(raw(final={"models": models}), ROOT).final.models["big"].pretrained == str(weights)
+
+
+VIDEOS = {
+    "name": "videos",
+    "format": "posetrack",
+    "keypoints": "posetrack",
+    "by_hand": "ask for them",
+    "train": {"images": "pt", "annotations": "pt/annotations/train"},
+    "val": {"images": "pt", "annotations": "pt/annotations/val"},
+}
+
+
+def test_a_data_set_of_videos(tmp_path, monkeypatch):
+    """Whatever uses annotations uses the COCO file that they are joined to; a rule makes it of the files that there are."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("train/2.json", "train/1.json", "train/readme.txt", "val/3.json"):
+        (tmp_path / "pt/annotations" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pt/annotations" / name).touch()
+    loaded = plan.load(raw(VIDEOS), ROOT)
+    assert plan.videos(loaded, "train") == ["pt/annotations/train/1.json", "pt/annotations/train/2.json"]
+    assert plan.videos(loaded, "val") == ["pt/annotations/val/3.json"]
+    places = {
+        split: f"results/data/videos/source/annotations/person_keypoints_{split}.json" for split in ("train", "val")
+    }
+    for split, own in (("train", "train"), ("search_0.05", "train"), ("holdout_0.05", "train"), ("val", "val")):
+        found = plan.split_of(loaded, split)
+        assert (found.images, found.annotations) == ("pt", places[own])
+        assert plan.is_made(loaded, found.annotations)
+    assert not plan.is_made(loaded, "pt/annotations/val") and plan.boxes(loaded) == ["ground_truth"]
+    assert plan.image_set(plan.split_of(loaded, "val")) == "val"
+    # Of other data sets nothing is made but the synthetic one.
+    (tmp_path / "real").mkdir()
+    assert not plan.is_made(plan.load(raw(real(tmp_path / "real")), ROOT), places["val"])
+    assert plan.is_made(plan.load(raw(), ROOT), SYNTHETIC["val"]["annotations"])
+
+
+def test_data_that_are_got_by_hand_can_be_planned_without(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    said = "data set 'videos': no such file or folder: dataset.train.images: pt"
+    with pytest.raises(ConfigError) as caught:
+        plan.load(raw(VIDEOS), ROOT)
+    assert str(caught.value).startswith(said) and "; ask for them; or name their place" in str(caught.value)
+    loaded = plan.load(raw(VIDEOS), ROOT, ["-n"])
+    assert plan.videos(loaded, "train") == [] and said in caplog.text
+    with pytest.raises(ConfigError, match="put the data there"):
+        plan.load(raw({**VIDEOS, "by_hand": None}), ROOT, ["-n"])

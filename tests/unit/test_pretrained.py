@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from pipeline_lib import nets, remote
+from pipeline_lib.config import COCO_KEYPOINTS, POSETRACK_KEYPOINTS
 from pipeline_lib.errors import ArtifactError
-from pipeline_lib.nets import files, pretrained
+from pipeline_lib.nets import files, pretrained, registry
 from pipeline_lib.nets.layers import Weights, initial_weights, tensors
 from pipeline_lib.nets.registry import Published, architecture
 from pipeline_lib.nets.spec import Architecture
@@ -334,6 +335,103 @@ def test_weights_of_our_own(tmp_path: Path) -> None:
     assert report["initial"] == report["unused"] == ["normalization/count"]
     assert report["inherited"] == report["parameters"] - 1
     assert all(np.array_equal(same[name], donor[name]) for name in donor if name != "normalization/count")
+
+
+SMALL = Architecture([[1, 3, 1, 1], [1, 3, 1, 2], *([[1, 3, 1, 1]] * 5)], 32, 32, keypoints=17, expansion=(1,) * 7,
+                     stem=8, head=8, head_layers=1)  # fmt: skip
+
+
+def trained(path: Path, network: nets.layers.Network, names: tuple[str, ...] | None) -> Weights:
+    """Weights of which none is equal to another, nor to a new one."""
+    rng = np.random.default_rng(4)
+    weights = {
+        name: rng.normal(3, 1, value.shape).astype(np.float32) for name, value in initial_weights(network, 9).items()
+    }
+    files.save(path, network, weights, names)
+    return weights
+
+
+@pytest.mark.parametrize("network", [SMALL, Published("hrnet_w32", *SIZE), Published("cpn", *SIZE)], ids=str)
+def test_heat_maps_that_show_something_else_are_new(tmp_path: Path, network: nets.layers.Network) -> None:
+    """From COCO to PoseTrack: of each layer that gives heat maps, channels 1 and 2 are new, all else is inherited."""
+    path = tmp_path / "coco.safetensors"
+    donor = trained(path, network, COCO_KEYPOINTS.names)
+    weights, report = pretrained.inherit_file(str(path), network, 3, POSETRACK_KEYPOINTS.names)
+    initial = initial_weights(network, 3)
+    maps = {name for name, values in donor.items() if "final" in name and values.shape[-1] == 17}
+    assert "final_conv/kernel" in maps and len(maps) == (10 if network.to_json().count("cpn") else 2)
+    new = 0
+    for name, values in weights.items():
+        if name not in maps:
+            np.testing.assert_array_equal(values, donor[name], err_msg=name)
+            continue
+        np.testing.assert_array_equal(values[..., 1:3], initial[name][..., 1:3])
+        np.testing.assert_array_equal(values[..., [0, *range(3, 17)]], donor[name][..., [0, *range(3, 17)]])
+        new += values[..., 1:3].size
+    scalars = sum(values.size for values in weights.values() if values.shape == ())
+    parameters = sum(values.size for values in weights.values())
+    assert report["parameters"] - report["inherited"] == new + scalars and report["initial"] == []
+    assert report["fraction"] == report["inherited"] / parameters
+    assert report["keypoints"] == {
+        "inherited": ["nose", *POSETRACK_KEYPOINTS.names[3:]],
+        "new": ["head_bottom", "head_top"],
+        "unused": ["left_eye", "right_eye"],
+    }
+    assert pretrained.summary(report).endswith("; new heat maps: head_bottom, head_top")
+
+
+def test_heat_maps_of_the_same_keypoints_are_inherited(tmp_path: Path) -> None:
+    path = tmp_path / "coco.safetensors"
+    donor = trained(path, SMALL, COCO_KEYPOINTS.names)
+    weights, report = pretrained.inherit_file(str(path), SMALL, 3, COCO_KEYPOINTS.names)
+    for name, values in donor.items():
+        np.testing.assert_array_equal(weights[name], values, err_msg=name)
+    assert report["fraction"] == 1 and report["keypoints"]["new"] == report["keypoints"]["unused"] == []
+    assert "new heat maps" not in pretrained.summary(report)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_without_names_heat_maps_inherit_by_their_place(tmp_path: Path, known: bool) -> None:
+    path = tmp_path / "own.safetensors"
+    donor = trained(path, SMALL, COCO_KEYPOINTS.names if known else None)
+    weights, report = pretrained.inherit_file(str(path), SMALL, 3, None if known else POSETRACK_KEYPOINTS.names)
+    np.testing.assert_array_equal(weights["final_conv/kernel"], donor["final_conv/kernel"])
+    assert "keypoints" not in report and report["fraction"] == 1
+
+
+@pytest.mark.parametrize("names", [("right_ankle", "tail", "nose"), (*"abcdefghijklmnopqrst", "nose")])
+def test_other_numbers_and_orders_of_keypoints(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """And another width of the head: what overlaps is inherited."""
+    path = tmp_path / "coco.safetensors"
+    donor = trained(path, SMALL, COCO_KEYPOINTS.names)
+    network = dataclasses.replace(SMALL, keypoints=len(names), head=12)
+    weights, report = pretrained.inherit_file(str(path), network, 3, names)
+    initial = initial_weights(network, 3)
+    for place, name in enumerate(names):
+        kernel, bias = weights["final_conv/kernel"][..., place], weights["final_conv/bias"][place]
+        if name in COCO_KEYPOINTS.names:
+            before = COCO_KEYPOINTS.names.index(name)
+            np.testing.assert_array_equal(kernel[..., :8], donor["final_conv/kernel"][..., before])
+            np.testing.assert_array_equal(kernel[..., 8:], initial["final_conv/kernel"][..., 8:, place])
+            assert bias == donor["final_conv/bias"][before]
+        else:
+            np.testing.assert_array_equal(kernel, initial["final_conv/kernel"][..., place])
+            assert bias == initial["final_conv/bias"][place]
+    known = [name for name in names if name in COCO_KEYPOINTS.names]
+    assert report["keypoints"]["inherited"] == known
+    _, without = pretrained.inherit_file(str(path), network, 3)
+    overlapping = min(17, len(names))
+    assert without["inherited"] - report["inherited"] == 9 * (overlapping - len(known))
+
+
+@pytest.mark.parametrize("name", registry.NAMES)
+def test_what_depends_on_the_number_of_keypoints_are_layers_that_give_heat_maps(name: str) -> None:
+    network = architecture(name, *SIZE, 17)
+    supervised = {one.layer for one in network.supervised()}
+    maps = pretrained._maps(network)
+    assert {axis for tensor, axis in maps.items() if tensor.endswith("/kernel")} == {3}
+    assert {axis for tensor, axis in maps.items() if tensor.endswith("/bias")} == {0}
+    assert len(maps) == 2 * len(supervised)
 
 
 def test_weights_of_our_own_of_another_kind(tmp_path: Path) -> None:

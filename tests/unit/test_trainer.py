@@ -208,6 +208,62 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept(tmp_path: Path, keep
     ]
 
 
+def test_a_training_without_progress_ends_early(
+    manifest: records.Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At a rate next to zero no epoch is better than the first; the rate is that of all epochs, not of those run."""
+    caplog.set_level(logging.INFO)
+    still: dict[str, Any] = {"base_rate": 1e-12, "scale_rate": False, "epochs": 8}
+    kept, rows = fit(manifest, tmp_path, patience=3, **still)
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert len({row["val_loss"] for row in rows}) == 1
+    rates = [1e-12 / 2 * (1 + np.cos(np.pi * (5 * epoch - 1) / 40)) for epoch in range(1, 5)]
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx(rates, rel=1e-4)
+    assert "generation 1, child 3: training ends early, 3 epochs after the best one, epoch 1" in caplog.text
+    for before, after in zip(network().get_weights(), (kept["c/kernel"], kept["c/bias"]), strict=True):
+        np.testing.assert_allclose(before, after, atol=1e-9)
+    # Unless it is asked for, no training does.
+    assert len(fit(manifest, tmp_path, **still)[1]) == 8
+
+
+def test_a_training_with_progress_does_not_end_early(manifest: records.Manifest, tmp_path: Path) -> None:
+    _, rows = fit(manifest, tmp_path, patience=1, epochs=4)
+    losses = [float(row["val_loss"]) for row in rows]
+    assert len(losses) == 4 and losses == sorted(losses, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "expected"),
+    [
+        ([5, 4, 4, 4.1, 3], 2, 4),  # an equal loss is not a better one
+        ([5, 4, 4.5, 3, 3.5, 3.4, 2], 2, 6),  # it is counted from the best epoch on
+        ([5, 4, 4.5, 3, 3.5, 3.4, 2], 3, None),
+        ([5, 5], 1, 2),
+        ([float("nan"), 5, float("nan"), 6], 2, 4),
+        ([5, 6, 7, 8], None, None),
+    ],
+)
+def test_patience_is_counted_from_the_best_epoch(
+    tmp_path: Path, losses: list[float], patience: int | None, expected: int | None
+) -> None:
+    model = narrow()
+    outer = keras.Model(model.input, model(model.input))
+    outer.compile(keras.optimizers.SGD(0.1))
+    written = trainer.History(tmp_path / "history.csv", "CPU", 1)
+    callback = trainer._Epochs(
+        model, written, progress.Progress("", 9, 1, 1), lambda step: 0.1, best=True, patience=patience
+    )
+    callback.set_model(outer)
+    outer.stop_training = False
+    stopped = None
+    for epoch, loss in enumerate(losses):
+        callback.on_epoch_end(epoch, {"loss": 1.0, "data_loss": 1.0, "val_loss": loss})
+        if outer.stop_training:
+            stopped = epoch + 1
+            break
+    assert stopped == expected
+
+
 def test_the_validation_loss_does_not_depend_on_the_batch(manifest: records.Manifest, tmp_path: Path) -> None:
     losses = [
         float(fit(manifest, tmp_path, batch=batch, evaluate_initial=True, epochs=1)[1][0]["val_loss"])

@@ -36,6 +36,32 @@ def test_round_trip(tmp_path):
     assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
+def test_what_the_heat_maps_show_is_in_the_header(tmp_path):
+    path, names = tmp_path / "weights.safetensors", ("nose", "left eye", "größe", "d", "e")
+    files.save(path, NETWORK, WEIGHTS)
+    assert files.load_keypoints(path) is None
+    files.save(path, NETWORK, WEIGHTS, names)
+    assert files.load_keypoints(path) == names and files.load(path)[0] == NETWORK
+    assert set(load_metadata(path)) == {"architecture", "keypoints"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nose", "the keypoints in its header are not as written by this version"),
+        ('{"a": 1}', "a list of names is expected"),
+        ("[1, 2, 3, 4, 5]", "a list of names is expected"),
+        ('["a"]', "its header names 1 keypoints, its network has 5"),
+    ],
+)
+def test_damaged_names_of_keypoints_are_refused(tmp_path, text, said):
+    path = tmp_path / "damaged.safetensors"
+    save_weights(path, WEIGHTS, {"architecture": NETWORK.to_json(), "keypoints": text})
+    with pytest.raises(ArtifactError) as caught:
+        files.load_keypoints(path)
+    assert str(caught.value).startswith(f"{path}: ") and said in str(caught.value)
+
+
 def test_weights_of_another_network_are_not_written(tmp_path):
     path = tmp_path / "weights.safetensors"
     with pytest.raises(ArtifactError, match="do not belong"):

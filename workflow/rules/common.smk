@@ -173,12 +173,17 @@ def get_archives(optional):
 
 def present(path):
     """A file of the data set or of pretrained weights; nothing where a dry run goes on without it."""
-    made = cfg.dataset.synthetic is not None and path != []
-    return path if made or (path and Path(path).exists()) else []
+    there = path and (plan.is_made(cfg, path) or Path(path).exists())
+    return path if there else []
+
+
+def get_truth(split):
+    """The COCO annotations behind a record set."""
+    return present(plan.split_of(cfg, split).annotations)
 
 
 def get_annotations(wildcards):
-    return present(plan.split_of(cfg, wildcards.split).annotations)
+    return get_truth(wildcards.split)
 
 
 def get_detections(wildcards):

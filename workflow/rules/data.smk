@@ -1,7 +1,8 @@
 """Images and annotations -> TFRecord shards and a manifest.
 
 Inputs: the data set's annotations and images (the synthetic one is made here). Outputs: <data>/{split}/manifest.json
-and its shards. Steps: synthesize, convert.
+and its shards; of annotations in a file for each video one COCO file, <dataset>/source/annotations/person_keypoints_{annotated}.json.
+Steps: synthesize or join_videos, convert.
 """
 
 if cfg.dataset.synthetic:
@@ -32,6 +33,39 @@ if cfg.dataset.synthetic:
             " --seed {params.seed}"
             " --workers {threads}"
             " --output {params.folder:q}"
+            " 2> {log:q}"
+
+
+if cfg.dataset.format == "posetrack":
+
+    rule join_videos:
+        input:
+            lambda wildcards: plan.videos(cfg, wildcards.annotated),
+        output:
+            annotations="<dataset>/source/annotations/person_keypoints_{annotated}.json",
+        log:
+            "<logs>/data/join_videos_{annotated}.log",
+        benchmark:
+            "<benchmarks>/data/join_videos_{annotated}.tsv"
+        wildcard_constraints:
+            annotated=f"{plan.TRAIN}|{plan.VAL}",
+        localrule: True
+        conda:
+            "../../envs/evopose.yaml"
+        params:
+            videos=lambda wildcards: (
+                cfg.dataset.splits()[wildcards.annotated].annotations
+            ),
+            images=lambda wildcards: cfg.dataset.splits()[wildcards.annotated].images,
+            keypoints=plan.settings(cfg.dataset.keypoints),
+        message:
+            "Joining the annotations of the videos: {wildcards.annotated}"
+        shell:
+            "exec python scripts/join_videos.py"
+            " --videos {params.videos:q}"
+            " --images {params.images:q}"
+            " --keypoints {params.keypoints:q}"
+            " --annotations {output.annotations:q}"
             " 2> {log:q}"
 
 

@@ -38,8 +38,8 @@ rule predict:
 
 rule mean_pose:
     input:
-        train=present(cfg.dataset.train.annotations),
-        val=present(cfg.dataset.val.annotations),
+        train=get_truth(plan.TRAIN),
+        val=get_truth(plan.VAL),
     output:
         predictions="<results>/mean_pose/predictions_ground_truth.json",
     log:
@@ -64,7 +64,7 @@ rule mean_pose:
 
 rule evaluate:
     input:
-        annotations=present(cfg.dataset.val.annotations),
+        annotations=get_truth(plan.VAL),
         predictions="<results>/{source}/predictions_{boxes}.json",
     output:
         metrics="<results>/{source}/metrics_{boxes}.json",

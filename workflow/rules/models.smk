@@ -20,6 +20,7 @@ rule scale:
         settings=lambda wildcards: plan.settings(cfg.final.models[wildcards.model]),
         seed=cfg.seed,
         keypoints=len(cfg.dataset.keypoints.names),
+        names=cfg.dataset.keypoints.names,
     message:
         "{wildcards.model}: initial weights"
     shell:
@@ -29,6 +30,7 @@ rule scale:
         " --settings {params.settings:q}"
         " --seed {params.seed}"
         " --keypoints {params.keypoints}"
+        " --keypoint-names {params.names:q}"
         " --model {output.model:q}"
         " --weights {output.weights:q}"
         " --report {output.report:q}"

@@ -160,7 +160,7 @@ rule figure_model:
 
 rule figure_overlays:
     input:
-        annotations=present(cfg.dataset.val.annotations),
+        annotations=get_truth(plan.VAL),
         predictions="<results>/models/{model}/predictions_ground_truth.json",
     output:
         figure=report(

@@ -122,6 +122,7 @@ if cfg.search.pretrained:
             network=NETWORK,
             space=plan.settings(cfg.search.space),
             pretrained=cfg.search.pretrained,
+            names=cfg.dataset.keypoints.names,
         message:
             "Generation 0: the ancestor starts from pretrained weights"
         shell:
@@ -131,6 +132,7 @@ if cfg.search.pretrained:
             " {params.network}"
             " --space {params.space:q}"
             " --pretrained {params.pretrained:q}"
+            " --keypoint-names {params.names:q}"
             " --weights {output.weights:q}"
             " --report {output.report:q}"
             " 2> {log:q}"

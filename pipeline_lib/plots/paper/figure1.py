@@ -40,21 +40,20 @@ def family(network: str) -> str | None:
 
 
 def printed() -> list[Point]:
-    """The paper's points: its own networks, and the others with ImageNet weights as it quotes them (COCO val)."""
+    """The paper's points."""
     return [
         Point(f"{row.method} {row.height}x{row.width}", name, float(row.flops_G), row.AP, float(row.size_MB))
-        for row in _rows()
-        if (name := family(row.network)) and row.flops_G is not None and row.size_MB is not None
-        if name == "evopose2d" or (row.pretrained and not row.implemented_by_the_paper)
+        for row, name in _rows()
+        if row.flops_G is not None and row.size_MB is not None
     ]
 
 
 def own(place: Place) -> list[tuple[Training, Point | None]]:
-    """What exists of every experiment with such a network, and its point where it has one."""
+    """What exists of the experiment behind each of the paper's points, and its own point where it has one."""
     found: dict[str, tuple[Training, Point | None]] = {}
-    for row in _rows():
-        name, experiment = family(row.network), experiments.of_result(row)
-        if name is None or experiment is None or experiment in found:
+    for row, name in _rows():
+        experiment = experiments.of_result(row)
+        if experiment is None or experiment in found:
             continue
         run = results.training(place, experiment)
         ap = run.metrics.get("AP")
@@ -67,8 +66,17 @@ def own(place: Place) -> list[tuple[Training, Point | None]]:
     return list(found.values())
 
 
-def _rows() -> list[paper.Result]:
-    return [row for row in paper.table3() if row.dataset == "coco_val" and not row.starred]
+def _rows() -> list[tuple[paper.Result, str]]:
+    """The rows of Table 3 that the figure shows, and their families.
+
+    They are the paper's own networks, and the others with ImageNet weights as it quotes them (COCO val).
+    """
+    return [
+        (row, name)
+        for row in paper.table3()
+        if row.dataset == "coco_val" and not row.starred and (name := family(row.network))
+        if name == "evopose2d" or (row.pretrained and not row.implemented_by_the_paper)
+    ]
 
 
 @style.styled

@@ -14,7 +14,7 @@ from pipeline_lib import config, facts
 from pipeline_lib.artifacts import read_json
 from pipeline_lib.config import Config
 from pipeline_lib.errors import ArtifactError, ConfigError
-from pipeline_lib.paper import experiments
+from pipeline_lib.paper import experiments, server
 from pipeline_lib.plots import tables
 from pipeline_lib.plots.metrics import METRICS, UNDEFINED
 from pipeline_lib.plots.tables import Epoch, Individual
@@ -119,6 +119,7 @@ class Training(Found):
     Attributes:
         size: (height, width) of the input.
         metrics: of `METRICS` in percent, None where undefined; empty without results.
+        server: the same of COCO test-dev, from COCO's server; empty where that was not asked.
         hours: of all epochs, validation included.
         history: the epochs so far.
         fps: images a second in the forward pass alone, as the paper measures it; fps_described: where.
@@ -126,6 +127,7 @@ class Training(Found):
 
     size: tuple[int, int] | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    server: Mapping[str, float | None] = field(default_factory=dict)
     hours: float | None = None
     history: Sequence[Epoch] = ()
     fps: float | None = None
@@ -148,15 +150,13 @@ def training(place: Place, experiment: str) -> Training:
     if not summary.exists() and not history.exists():
         return Training(folder.name, Status.NOT_RUN, str(Status.NOT_RUN))
     try:
-        return _training(folder, summary, history, model, facts.of(meant), _images(meant))
+        return _training(folder, summary, history, model, meant)
     except ArtifactError as error:
         log.warning("%s: %s", folder.name, error)
         return Training(folder.name, Status.DAMAGED, f"{Status.DAMAGED}, {SEE_NOTES}", (str(error),))
 
 
-def _training(
-    folder: Path, summary: Path, history: Path, model: str, meant: Mapping[str, Any], images: int | None
-) -> Training:
+def _training(folder: Path, summary: Path, history: Path, model: str, meant: Config) -> Training:
     epochs = tables.read_history(history) if history.exists() else []
     trained = max((epoch.epoch for epoch in epochs), default=0)
     if not summary.exists():
@@ -165,36 +165,49 @@ def _training(
         )
     settings, measured = _summary(summary, model)
     own = settings["models"][model]
-    if not epochs or trained != own["train"]["epochs"]:
+    if not epochs or not (trained == own["train"]["epochs"] or _stopped_early(epochs, own["train"])):
         described = f"{Status.UNFINISHED}: {trained} of {_number(own['train']['epochs'], 'epoch')}"
         return Training(folder.name, Status.UNFINISHED, described, history=epochs)
-    boxes = DETECTIONS if DETECTIONS in measured else GROUND_TRUTH
+    wanted = DETECTIONS if meant.dataset.val.detections else GROUND_TRUTH
+    boxes = wanted if wanted in measured else GROUND_TRUTH
     metrics, seen = _metrics(summary, measured, boxes)
     cost = tables.read_cost(history)
+    expected, images = facts.of(meant), _images(meant)
     differences = facts.differences(
         {key: value for key, value in settings.items() if key not in ("search", "models")} | {"model": own},
-        {key: value for key, value in meant.items() if key not in ("search", "models")}
-        | {"model": meant["models"][model]},
+        {key: value for key, value in expected.items() if key not in ("search", "models")}
+        | {"model": expected["models"][model]},
     )
-    if boxes == GROUND_TRUTH:
+    if boxes != wanted:
         differences.append("boxes: ground truth instead of detections")
     if images is not None and seen != images:
         differences.append(f"validation images: {seen:,} instead of {images:,}")
     status = Status.OTHER if differences else Status.COMPARABLE
     described = _described(settings, own["height"], own["width"], own["train"])
+    if trained < own["train"]["epochs"]:
+        described += f" (ended early, after {trained})"
     fps, fps_described, unusable = _frame_rate(history.with_name("latency.json"), own)
+    on_server, not_read = _server(history.with_name(server.FILE))
     return Training(
         experiment=folder.name,
         status=status,
         described=_marked(status, f"{described}, {cost.devices} x {cost.device}"),
-        problems=(*([f"differs in {'; '.join(differences)}"] if differences else []), *unusable),
+        problems=(*([f"differs in {'; '.join(differences)}"] if differences else []), *unusable, *not_read),
         size=(own["height"], own["width"]),
         metrics=metrics,
+        server=on_server,
         hours=None if cost.seconds is None else cost.seconds / HOUR,
         history=epochs,
         fps=fps,
         fps_described=fps_described,
     )
+
+
+def _stopped_early(epochs: Sequence[Epoch], train: Mapping[str, Any]) -> bool:
+    """Whether a training that is shorter than it might be ended by its `patience`."""
+    patience = train.get("patience")
+    losses = [(epoch.val_loss, epoch.epoch) for epoch in epochs if epoch.epoch and epoch.val_loss is not None]
+    return isinstance(patience, int) and bool(losses) and epochs[-1].epoch - min(losses)[1] >= patience
 
 
 def _summary(path: Path, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -225,7 +238,11 @@ def _metrics(path: Path, measured: Mapping[str, Any], boxes: str) -> tuple[dict[
         images = int(entry["images"])
     except (KeyError, TypeError, ValueError) as error:
         raise _unlike_a_summary(path, error) from None
-    return {name: None if value == UNDEFINED else round(PERCENT * value, 6) for name, value in values.items()}, images
+    return {name: None if value == UNDEFINED else _percent(value) for name, value in values.items()}, images
+
+
+def _percent(value: float) -> float:
+    return round(PERCENT * value, 6)
 
 
 def _unlike_a_summary(path: Path, error: Exception) -> ArtifactError:
@@ -249,6 +266,16 @@ def _frame_rate(path: Path, own: Mapping[str, Any]) -> tuple[float | None, str, 
     if other:
         return None, SEE_NOTES, (f"{path}: its frame rate is of {', '.join(other)}",)
     return fps, described, ()
+
+
+def _server(path: Path) -> tuple[dict[str, float | None], tuple[str, ...]]:
+    """(metrics of test-dev in percent, why there are none) that were entered; nothing where none were."""
+    if not path.exists():
+        return {}, ()
+    try:
+        return {name: _percent(value) for name, value in server.read(path).items()}, ()
+    except ArtifactError as error:
+        return {}, (str(error),)
 
 
 def search(place: Place, experiment: str) -> Search:

@@ -1,5 +1,6 @@
 """Table 3: size, cost, speed and accuracy of every network on COCO and PoseTrack."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -16,8 +17,8 @@ from pipeline_lib.plots.paper.sheet import EXACT, LEGEND, Sheet, exact, noted, p
 
 TEST_DEV = "coco_test_dev"
 DATASETS = {"coco_val": "COCO val2017", TEST_DEV: "COCO test-dev", "posetrack_val": "PoseTrack 2018 val"}
-POSEFIX, POSETRACK = "not available in this version: PoseFix", "not available in this version: PoseTrack"
-SERVER = "AP of test-dev: by COCO's server alone"
+POSEFIX = "not available in this version: PoseFix"
+SERVER, NOT_ON_SERVER = "AP of test-dev: from COCO's server", "AP of test-dev: by COCO's server alone, not run"
 
 DIGITS = (3, 3, 2)
 """Shown of parameters (M), multiply-adds (G) and file size (MB)."""
@@ -44,8 +45,8 @@ def sheet(place: Place) -> Sheet:
     blocks: list[str | Table] = [
         "Parameters, multiply-adds (by the rule of TensorFlow 2.3's profiler, which gives the paper's FLOPs) and file size "
         "(here: safetensors; the paper: Keras HDF5; MB of 10^6 bytes) are computed. Frames a second are of the forward pass "
-        "alone, batch 1; the paper's are of an NVIDIA TITAN Xp. AP and AR in percent, with boxes of a person detector and the "
-        "flip test. *: with PoseFix. Rows of one network, input and start share what was run here.",
+        "alone, batch 1; the paper's are of an NVIDIA TITAN Xp. AP and AR in percent, with boxes of a person detector (on "
+        "PoseTrack: ground-truth boxes) and the flip test. *: with PoseFix. Rows of one network, input and start share what was run here.",
         f"{LEGEND} {EXACT}",
     ]
     for dataset, title in DATASETS.items():
@@ -59,8 +60,12 @@ def run(place: Place, row: paper.Result) -> Training:
     """What exists for a row of the table."""
     experiment = experiments.of_result(row)
     if experiment is None:
-        return Training("", Status.UNAVAILABLE, POSEFIX if row.starred else POSETRACK)
-    return results.training(place, experiment)
+        return Training("", Status.UNAVAILABLE, POSEFIX)
+    found = results.training(place, experiment)
+    if row.dataset != TEST_DEV:
+        return found
+    described = f"{found.described}; {SERVER if found.server else NOT_ON_SERVER}"
+    return dataclasses.replace(found, metrics=found.server, described=described)
 
 
 def _printed(note: paper.Note) -> str:
@@ -77,22 +82,18 @@ def _cells(row: paper.Result, found: Training) -> Sequence[str]:
     else:
         own = counted.parameters / MEGA, counted.profiled_multiply_adds / GIGA, counted.file_bytes / MEGA
         sizes = [exact(value, found_, digits) for value, found_, digits in zip(printed, own, DIGITS, strict=True)]
-    on_test_dev = row.dataset == TEST_DEV
     fps = found.cell(found.fps, "{:.1f}".format)
     if found.measured and found.fps is None and not found.fps_described:
         fps = str(Status.NOT_RUN)
+    accuracy = {name: found.cell(found.metrics.get(name), "{:.1f}".format) for name in METRICS}
+    if found.measured and not found.metrics:
+        accuracy = dict.fromkeys(METRICS, str(Status.NOT_RUN))
     return (
         *(row.method, "yes" if row.pretrained else "no", f"{row.height}x{row.width}"),
         *sizes,
         pair(row.fps, fps),
-        *(
-            pair(
-                getattr(row, name),
-                NOTHING if on_test_dev and found.measured else found.cell(found.metrics.get(name), "{:.1f}".format),
-            )
-            for name in METRICS
-        ),
-        f"{found.described}; {SERVER}" if on_test_dev and not row.starred else found.described,
+        *(pair(getattr(row, name), accuracy[name]) for name in METRICS),
+        found.described,
         found.fps_described or NOTHING,
     )
 
@@ -106,7 +107,7 @@ def _row(row: paper.Result, found: Training) -> dict[str, Any]:
         **{name: getattr(counted, name, None) for name in ("parameters", "file_bytes")},
         "multiply_adds": getattr(counted, "profiled_multiply_adds", None),
         "fps": found.fps,
-        **{name: None if row.dataset == TEST_DEV else found.metrics.get(name) for name in METRICS},
+        **{name: found.metrics.get(name) for name in METRICS},
         "status": str(found.status),
         "described": found.described,
         "fps_described": found.fps_described or None,

@@ -1,0 +1,170 @@
+"""PoseTrack 2018's annotations, a JSON file for each video, as one COCO keypoint file (paper, section V-A)."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+
+from pipeline_lib.artifacts import write_text
+from pipeline_lib.config import KeypointSchema
+from pipeline_lib.config.dataset import VIDEOS
+from pipeline_lib.data.coco import PERSON, _box, _integer, _is_number, _parse
+from pipeline_lib.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) -> dict[str, int]:
+    """Write the COCO file `annotations` of all videos in `folder`; returns how many annotations were dropped, by reason.
+
+    Labelled frames are kept, with the sizes of their files below `images`, and the people in them that have a box and
+    keypoints; numbers are as in the videos' files, with `area`, the box's, and `num_keypoints` (v > 0). Videos come in the
+    order of their names.
+
+    Raises:
+        DataError: names the video's file and the item: not JSON, not of this form, an id that occurs twice, a person in no
+            image, other keypoints than those of `schema`, an image that is not there or cannot be read.
+    """
+    paths = sorted(folder.glob(VIDEOS))
+    if not paths:
+        raise DataError(f"{folder}: no videos' files ({VIDEOS}); unpack PoseTrack's annotations there")
+    joined = _Joined(images, schema)
+    for path in paths:
+        joined.add(path)
+    if not joined.people:
+        raise DataError(f"{folder}: no labelled frame has a person with keypoints; check the data set's configuration")
+    content = {
+        "images": joined.images,
+        "annotations": joined.people,
+        "categories": [{"id": PERSON, "name": "person", "keypoints": list(schema.names)}],
+    }
+    write_text(annotations, json.dumps(content, allow_nan=False) + "\n")
+    dropped = dict(sorted(joined.dropped.items()))
+    log.info(
+        "%s: %d videos, %d of %d frames are labelled, with %d people; dropped: %s",
+        *(folder, len(paths), len(joined.images), joined.frames, len(joined.people)),
+        ", ".join(f"{number} {reason}" for reason, number in dropped.items()) or "none",
+    )
+    return dropped
+
+
+class _Joined:
+    """The images and people of the videos so far."""
+
+    def __init__(self, folder: Path, schema: KeypointSchema) -> None:
+        self.images: list[dict[str, Any]] = []
+        self.people: list[dict[str, Any]] = []
+        self.dropped: Counter[str] = Counter()
+        self.frames = 0
+        self._folder = folder
+        self._schema = schema
+        # Where each id was first, over all videos.
+        self._seen: dict[str, dict[int, Path]] = {"images": {}, "annotations": {}}
+
+    def add(self, path: Path) -> None:
+        """Add a video; raises `DataError`."""
+        content = _parse(path)
+        if not isinstance(content, dict):
+            raise DataError(
+                f"{path}: an object with images, annotations and categories is expected, as in PoseTrack 2018"
+            )
+        for number, category in enumerate(_list(content, "categories", path)):
+            names = category.get("keypoints") if isinstance(category, dict) else None
+            if names is not None and names != list(self._schema.names):
+                raise DataError(
+                    f"{path}, categories[{number}]: its keypoints are {names}, those of the data set's configuration "
+                    f"{list(self._schema.names)}; correct `keypoints` there"
+                )
+        labelled: dict[int, bool] = {}
+        for where, identity, entry in self._entries(content, "images", path):
+            labelled[identity] = self._frame(where, identity, entry)
+        for where, identity, entry in self._entries(content, "annotations", path):
+            image = _integer(entry, "image_id", where)
+            if image not in labelled:
+                raise DataError(
+                    f"{where}: image_id {image} is no image of this video; correct it, or get the file again"
+                )
+            if (reason := self._unusable(where, entry, labelled[image])) is not None:
+                self.dropped[reason] += 1
+            else:
+                self.people.append(self._person(where, identity, image, entry))
+
+    def _entries(
+        self, content: Mapping[str, Any], key: str, path: Path
+    ) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+        """(place for messages, id, entry) of each; ids are unique over all videos."""
+        seen = self._seen[key]
+        for number, entry in enumerate(_list(content, key, path)):
+            where = f"{path}, {key}[{number}]"
+            identity = _integer(entry, "id", where)
+            if identity in seen:
+                raise DataError(
+                    f"{where}: id {identity} occurs twice, first in {seen[identity]}; ids are unique over all videos"
+                )
+            seen[identity] = path
+            yield where, identity, entry
+
+    def _frame(self, where: str, identity: int, entry: Mapping[str, Any]) -> bool:
+        """Whether a frame is labelled; one that is becomes an image."""
+        self.frames += 1
+        name, labelled = entry.get("file_name"), entry.get("is_labeled")
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{where}: file_name is {name!r}; the path of a picture is expected")
+        if not isinstance(labelled, bool):
+            raise DataError(f"{where}: is_labeled is {labelled!r}; true or false is expected, as in PoseTrack 2018")
+        if labelled:
+            height, width = _size(self._folder / name, where)
+            self.images.append({"id": identity, "file_name": name, "height": height, "width": width})
+        return labelled
+
+    def _unusable(self, where: str, entry: Mapping[str, Any], labelled: bool) -> str | None:
+        """Why an annotation is no person to train on or to evaluate with; None for one that is."""
+        if _integer(entry, "category_id", where) != PERSON:
+            return "other_category"
+        if not labelled:
+            return "unlabelled_frame"
+        return next((f"no_{key}" for key in ("bbox", "keypoints") if entry.get(key) in (None, [])), None)
+
+    def _person(self, where: str, identity: int, image: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+        box, keypoints = _box(entry, where), entry["keypoints"]
+        expected = 3 * len(self._schema.names)
+        if not isinstance(keypoints, list) or len(keypoints) != expected or not all(map(_is_number, keypoints)):
+            given = f"{len(keypoints)} values" if isinstance(keypoints, list) else repr(keypoints)
+            raise DataError(
+                f"{where}: keypoints has {given}; {expected} numbers are expected, x, y, v for each of the "
+                f"{len(self._schema.names)} names of the data set's keypoint schema"
+            )
+        return {
+            "id": identity,
+            "image_id": image,
+            "category_id": PERSON,
+            "bbox": list(box),
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+            "keypoints": keypoints,
+            "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
+        }
+
+
+def _list(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+    entries = content.get(key)
+    if not isinstance(entries, list):
+        raise DataError(f"{path}: `{key}` must be a list, as in PoseTrack 2018's files of videos")
+    return entries
+
+
+def _size(path: Path, where: str) -> tuple[int, int]:
+    """(height, width) that the header of an image file has."""
+    try:
+        with PIL.Image.open(path) as image:
+            return image.height, image.width
+    except FileNotFoundError:
+        raise DataError(
+            f"{where}: {path} is not there; unpack the images there, or correct `images` in the data set's configuration"
+        ) from None
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise DataError(f"{where}: {path} cannot be read ({error}); get it again") from None

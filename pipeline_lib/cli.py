@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pipeline_lib.config import SEED, Genotype
-from pipeline_lib.errors import ConfigError, EvoPoseError
+from pipeline_lib.errors import ConfigError, EvoPoseError, Preempted
 from pipeline_lib.explain import explain
 
 CONSOLE_VARIABLE = "EVOPOSE_CONSOLE_FD"
@@ -31,7 +31,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     """Parse the command line and run `main`.
 
     An `EvoPoseError`, and a file that the system refuses to read or write, become one message on stderr and exit code 2,
-    Ctrl-C one message and exit code 130.
+    Ctrl-C one message and exit code 130, a training that was asked to end (SIGTERM) one message and exit code 143.
     """
     arguments = parser.parse_args()
     setup_logging()
@@ -39,6 +39,9 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     try:
         with never_silent(parser.prog):
             main(arguments)
+    except Preempted as error:
+        log.warning("%s", error)
+        sys.exit(128 + signal.SIGTERM)
     except EvoPoseError as error:
         log.error("%s", error)
         sys.exit(USER_ERROR)

@@ -18,3 +18,7 @@ class DataError(EvoPoseError):
 
 class ArtifactError(EvoPoseError):
     """A file of an earlier step that is missing, damaged or does not belong here."""
+
+
+class Preempted(EvoPoseError):
+    """A training that was asked to end (SIGTERM), and has saved its state."""

@@ -248,6 +248,7 @@ def dataset(
     seed: int = 0,
     epochs: int = 1,
     initial_epoch: int = 0,
+    initial_batch: int = 0,
     shuffle: bool = False,
     drop_remainder: bool = False,
     metadata: bool = False,
@@ -267,6 +268,7 @@ def dataset(
         seed: of order and augmentation.
         epochs: number of the epoch after the last one.
         initial_epoch: first epoch, counted from 0; what follows is the same as in a dataset that starts at 0.
+        initial_batch: first batch of the first epoch, counted from 0; likewise.
         shuffle: whether each epoch has a random order, drawn from (seed, epoch).
         drop_remainder: leave incomplete batches out; else they are filled up with mean-colour crops of weight 0.
         metadata: see above.
@@ -297,12 +299,13 @@ def dataset(
 
     def positions(epoch: np.int64) -> NDArray[np.int64]:
         every = order(manifest.shards, seed, int(epoch)) if shuffle else np.arange(manifest.examples, dtype=np.int64)
-        return np.concatenate([every, np.full(max(0, count - len(every)), PADDING)])[:count]
+        listed = np.concatenate([every, np.full(max(0, count - len(every)), PADDING)])[:count]
+        return listed[initial_batch * batch :] if epoch == initial_epoch else listed
 
     def one_epoch(epoch: "tf.Tensor") -> "tf.data.Dataset":
         # stateful=False: otherwise deterministic ops would run such maps one at a time
         listed = tf.numpy_function(positions, [epoch], tf.int64, stateful=False)
-        numbered = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(listed, (count,)))
+        numbered = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(listed, (None,)))
         return numbered.map(lambda position: (epoch, position))
 
     def one_record(epoch: "tf.Tensor", position: "tf.Tensor") -> Any:
@@ -324,7 +327,7 @@ def dataset(
         .map(one_record, num_parallel_calls=threads)
         .batch(batch, drop_remainder=True)
         .prefetch(2)
-        .apply(tf.data.experimental.assert_cardinality(count // batch * max(0, epochs - initial_epoch)))
+        .apply(tf.data.experimental.assert_cardinality(count // batch * max(0, epochs - initial_epoch) - initial_batch))
         .with_options(options)
     )
 

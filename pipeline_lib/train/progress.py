@@ -27,9 +27,14 @@ class Progress(keras.callbacks.Callback):
         self.images_per_second: float | None = None
         self.seconds = 0.0
         self._epoch = 0
+        self._begun = (0, 0)
         # (time, steps done) from which on time left and speed are measured: the first step's end, since it is compiled in it
         self._origin: tuple[float, int] | None = None
         self._mark: tuple[float, int] | None = None
+
+    def begin_at(self, epoch: int, step: int) -> None:
+        """Training goes on after `epoch` epochs and `step` steps of the next one."""
+        self._begun = (epoch, step)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
@@ -38,7 +43,8 @@ class Progress(keras.callbacks.Callback):
             self._mark = (self._begin, epoch * self.steps)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        now, done = time.monotonic(), self._epoch * self.steps + batch + 1
+        epoch, skipped = self._begun
+        now, done = time.monotonic(), self._epoch * self.steps + batch + 1 + (skipped if self._epoch == epoch else 0)
         if self._origin is None or self._mark is None:
             self._origin = self._mark = (now, done)
             log.info("%s: the first step is compiled and done, %.1f s", self.title, now - self._begin)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from numpy.typing import NDArray
 
-from pipeline_lib import devices
+from pipeline_lib import artifacts, devices
 from pipeline_lib.config import TrainSettings
 from pipeline_lib.data import records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError, EvoPoseError
@@ -17,10 +17,12 @@ from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.layers import Supervised
 from pipeline_lib.nets.precision import precision
 from pipeline_lib.nets.weights import get_weights
+from pipeline_lib.train import state
 from pipeline_lib.train.history import History
 from pipeline_lib.train.model import HEAT_MAPS, PoseModel
 from pipeline_lib.train.optimizer import Adam
 from pipeline_lib.train.progress import Progress
+from pipeline_lib.train.resume import Resume
 from pipeline_lib.train.schedule import warmup_cosine
 
 if TYPE_CHECKING:
@@ -88,10 +90,20 @@ def train(
             seed=seed,
             supervised=len(architecture.supervised()) > 1,
         )
-    kept = fit(
-        network, training, validation, settings, seed, history, strategy, title, supervised=architecture.supervised()
-    )
-    files.save(weights, architecture, kept, training.keypoints.names)
+    inputs = {
+        "files": [artifacts.sha256(path) for path in (initial, train_manifest, val_manifest)],
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+        "devices": [devices.name(strategy), strategy.num_replicas_in_sync],
+    }
+    with state.opened(weights, state.key(inputs)) as store:
+        kept = fit(
+            *(network, training, validation, settings, seed, history, strategy, title),
+            supervised=architecture.supervised(),
+            store=store,
+        )
+        files.save(weights, architecture, kept, training.keypoints.names)
+        store.remove()
     log.info("%s: weights written to %s", title, weights)
 
 
@@ -105,10 +117,13 @@ def fit(
     strategy: "tf.distribute.Strategy",
     title: str = "training",
     supervised: Sequence[Supervised] = HEAT_MAPS,
+    *,
+    store: state.Store,
 ) -> Weights:
     """Train `network`, made in the scope of `strategy`; returns the weights of the epoch that `settings.keep` asks for.
 
-    `supervised` says how each of its outputs is trained. Writes the file `history` after every epoch. Raises what `train` raises.
+    `supervised` says how each of its outputs is trained. Writes the file `history` and a state into `store` after every
+    epoch, and goes on from the state there is. Raises what `train` raises.
     """
     steps = training.examples // settings.batch
     if steps == 0:
@@ -129,14 +144,19 @@ def fit(
         "seed": seed,
         "threads": settings.cpu_threads,
     }
-    train_data = records.dataset(
-        training,
-        augmentation=settings.augmentation,
-        epochs=settings.epochs,
-        shuffle=True,
-        drop_remainder=True,
-        **shared,
-    )
+
+    def train_data(first: int, last: int, done: int) -> "tf.data.Dataset":
+        return records.dataset(
+            training,
+            augmentation=settings.augmentation,
+            initial_epoch=first,
+            initial_batch=done,
+            epochs=last,
+            shuffle=True,
+            drop_remainder=True,
+            **shared,
+        )
+
     val_data = records.dataset(validation, **shared)
     if validation.examples * height * width * 3 <= CACHE_BYTES:
         val_data = val_data.cache()
@@ -153,20 +173,39 @@ def fit(
         "%s: %d persons, %d for validation, %d epochs of %d steps on %s; the first step takes some seconds longer",
         *(title, training.examples, validation.examples, settings.epochs, steps, devices.name(strategy)),
     )
-    with records.readable_errors():
-        if settings.evaluate_initial:
-            loss = model.evaluate(val_data, verbose=0)["loss"]
-            written.add(epoch=0, step=0, val_loss=loss)
-            log.info("%s: validation loss %.2f before the first step", title, loss)
+    with strategy.scope():
+        resume = Resume(store, model, steps, title, epochs)
+    progress.begin_at(resume.epoch, resume.step)
+    callbacks = [progress, epochs, resume]
+
+    def run(first: int, last: int, done: int = 0) -> None:
         model.fit(
-            train_data,
+            train_data(first, last, done),
             validation_data=val_data,
-            epochs=settings.epochs,
-            steps_per_epoch=steps,
-            callbacks=[progress, epochs],
+            initial_epoch=first,
+            epochs=last,
+            steps_per_epoch=steps - done,
+            callbacks=callbacks,
             shuffle=False,  # the data set is in its order already
             verbose=0,
         )
+
+    with records.readable_errors(), resume.listening():
+        if settings.evaluate_initial and not written.rows:
+            loss = model.evaluate(val_data, verbose=0)["loss"]
+            written.add(epoch=0, step=0, val_loss=loss)
+            log.info("%s: validation loss %.2f before the first step", title, loss)
+        begun = resume.epoch
+        if resume.step == steps:  # all of the epoch but its validation
+            rest = keras.callbacks.CallbackList(callbacks, model=model)
+            rest.on_epoch_begin(begun)
+            logs = dict(model.get_metrics_result())
+            rest.on_epoch_end(begun, {**logs, "val_loss": model.evaluate(val_data, verbose=0)["loss"]})
+        elif resume.step:
+            run(begun, begun + 1, resume.step)
+        begun += resume.step > 0
+        if begun < settings.epochs and not epochs.ended:
+            run(begun, settings.epochs)
     return epochs.kept()
 
 
@@ -215,6 +254,30 @@ class _Epochs(keras.callbacks.Callback):
         self._patience = patience
         self._best_loss, self._best_epoch = math.inf, 0
         self._best = get_weights(network) if best else None
+        self.ended = False
+        """Whether training ended before its last epoch."""
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of history.csv, so far."""
+        return self._history.rows
+
+    @property
+    def best(self) -> Weights | None:
+        """The weights of the best epoch, None when the last epoch's are wanted."""
+        return self._best
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What else training goes on with."""
+        return {"best_loss": self._best_loss, "best_epoch": self._best_epoch, "ended": self.ended}
+
+    def restore(self, saved: state.State) -> None:
+        """Go on from a state."""
+        self._history.rows = [dict(row) for row in saved.rows]
+        self._best = saved.best
+        self._best_loss, self._best_epoch = saved.values["best_loss"], saved.values["best_epoch"]
+        self.ended = saved.values["ended"]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         step = int(self.model.optimizer.iterations.numpy())
@@ -237,13 +300,13 @@ class _Epochs(keras.callbacks.Callback):
             if self._best is None:
                 raise EvoPoseError(f"{problem}; {REMEDY}")
             log.warning("%s: training ends, the best epoch so far is kept; %s if this happens often", problem, REMEDY)
-            self.model.stop_training = True
+            self.model.stop_training = self.ended = True
         elif self._patience is not None and epoch + 1 - self._best_epoch >= self._patience:
             log.info(
                 "%s: training ends early, %d epochs after the best one, epoch %d",
                 *(self._progress.title, self._patience, self._best_epoch),
             )
-            self.model.stop_training = True
+            self.model.stop_training = self.ended = True
 
     def kept(self) -> Weights:
         """The weights of the best epoch, or the last ones."""

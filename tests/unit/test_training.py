@@ -6,14 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 import pytest
 
 from pipeline_lib import artifacts, devices
-from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, TrainSettings
-from pipeline_lib.data import convert, records
+from pipeline_lib.config import TrainSettings
+from pipeline_lib.data import records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError
 from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.registry import Published
@@ -21,8 +20,8 @@ from pipeline_lib.nets.spec import Architecture, initial_weights, tensors
 from pipeline_lib.train import trainer
 from scripts import train as program
 from tests.unit import restated
+from tests.unit.conftest import PERSONS
 
-PERSONS = 11
 TINY = Architecture(
     genotype=[[1, 3, 1, 1], [1, 3, 1, 2], [1, 3, 1, 2], [1, 3, 1, 1], [1, 3, 1, 1], [1, 3, 1, 1], [1, 3, 1, 1]],
     height=32,
@@ -33,49 +32,6 @@ TINY = Architecture(
     head_layers=1,
 )
 SETTINGS = TrainSettings(epochs=2, batch=4, l2=0.01, batch_norm_momentum=0.9, base_rate=0.01, evaluate_initial=True)
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eleven persons, one a picture; one of them unlabelled, some keypoints invisible, one picture grey."""
-    folder = tmp_path_factory.mktemp("records")
-    rng = np.random.default_rng(5)
-    images, annotations = [], []
-    for number in range(1, PERSONS + 1):
-        picture = rng.integers(0, 256, (40, 48) if number == 2 else (40, 48, 3), np.uint8)
-        cv2.imwrite(str(folder / f"{number}.jpg"), cv2.GaussianBlur(picture, (5, 5), 0))
-        images.append({"id": number, "file_name": f"{number}.jpg", "height": 40, "width": 48})
-        points = np.column_stack([rng.uniform(5, 45, 17), rng.uniform(2, 38, 17), rng.integers(0, 3, 17)])
-        if number == 4:
-            points[:] = 0
-        points[points[:, 2] == 0] = 0
-        annotations.append(
-            {
-                "id": number,
-                "image_id": number,
-                "category_id": 1,
-                "iscrowd": 0,
-                "area": 900.0,
-                "bbox": [4.0, 1.0, 40.0, 38.0],
-                "num_keypoints": int((points[:, 2] > 0).sum()),
-                "keypoints": points.ravel().tolist(),
-            }
-        )
-    from pipeline_lib import artifacts
-
-    categories = [{"id": 1, "name": "person", "keypoints": list(COCO_KEYPOINTS.names), "skeleton": []}]
-    source = {"images": images, "annotations": annotations, "categories": categories}
-    artifacts.write_json(folder / "annotations.json", source)
-    convert.convert(
-        folder / "val" / "manifest.json",
-        annotations=folder / "annotations.json",
-        images=folder,
-        split="val",
-        purpose="ground_truth",
-        schema=COCO_KEYPOINTS,
-        settings=ConversionSettings(shard_size=4),
-    )
-    return folder / "val" / "manifest.json"
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +109,15 @@ from pipeline_lib import devices
 from pipeline_lib.config import TrainSettings
 from pipeline_lib.data import records
 from pipeline_lib.nets import build_architecture, files
-from pipeline_lib.train import trainer
+from pipeline_lib.train import state, trainer
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 architecture, weights = files.load({str(initial)!r})
 with strategy.scope():
     network = build_architecture(architecture, weights=weights, l2=0.01)
 data = records.read_manifest({str(manifest)!r})
 settings = TrainSettings(epochs=1, batch=4, evaluate_initial=True, devices=2)
-trainer.fit(network, data, data, settings, 3, {str(tmp_path / "two.csv")!r}, strategy)
+with state.opened({str(tmp_path / "two.csv")!r}, "key") as store:
+    trainer.fit(network, data, data, settings, 3, {str(tmp_path / "two.csv")!r}, strategy, store=store)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -207,7 +207,8 @@ def test_large_sets_are_shuffled_in_groups_of_shards() -> None:
     [
         ({"examples": 10}, "10 examples, but its shards have 9"),
         ({"schema_version": 2}, "schema version 1"),
-        ({"records": "crops"}, "records of images is expected"),
+        ({"records": "boxes"}, "with records of images or crops is expected"),
+        ({"records": "crops"}, "not a manifest"),
         ({"shards": [{"file": "x"}]}, "not a manifest"),
         ({"shards": [], "examples": 0}, "no records"),
         ({"keypoints": {"names": []}}, "keypoints"),

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from pipeline_lib import cli, config, devices, remote
-from pipeline_lib.config import COCO_KEYPOINTS, Config, Split
+from pipeline_lib.config import COCO_KEYPOINTS, Augmentation, Config, InputSize, Reach, Split
 from pipeline_lib.config.dataset import VIDEOS
 from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
 from pipeline_lib.nets import pretrained, registry
@@ -209,6 +209,62 @@ def splits(loaded: Config) -> list[str]:
 def record_sets(loaded: Config) -> list[str]:
     """Every record set that can be asked for: the `splits`, and test images where the data set has detections of them."""
     return splits(loaded) + ([TEST] if loaded.dataset.test is not None and loaded.dataset.test.detections else [])
+
+
+def record_folders(loaded: Config) -> dict[str, Reach | None]:
+    """The folders of record sets below the data set's, and what the crops in them are made for; None: whole images."""
+    if loaded.conversion.records == "images":
+        return {"images": None}
+    sizes = [loaded.input] if loaded.search.enabled else []
+    reaches = [search_reach(loaded, SEARCHED)] if loaded.search.enabled else []
+    for model in loaded.final.models.values():
+        reaches.append(loaded.final.train.augmentation.reach(model.height, model.width))
+        sizes.append(model)
+    reaches += [Reach(height=size.height, width=size.width) for size in sizes]
+    return {_crops(reach): reach for reach in reaches}
+
+
+def search_reach(loaded: Config, split: str) -> Reach:
+    """What a search's crops can reach; only training crops are changed."""
+    return _reach(loaded.search.train.augmentation, split, loaded.input)
+
+
+def search_records(loaded: Config, split: str) -> str:
+    """The folder, below the data set's, of a record set that a search reads."""
+    return _folder(loaded, search_reach(loaded, split), split)
+
+
+def final_records(loaded: Config, model: str, split: str) -> str:
+    """The folder, below the data set's, of a record set that a final network is trained or evaluated on."""
+    return _folder(loaded, _reach(loaded.final.train.augmentation, split, loaded.final.models[model]), split)
+
+
+def all_records(loaded: Config) -> list[str]:
+    """The folders of the record sets that the search and the final networks need."""
+    found = [search_records(loaded, split) for split in search_splits(loaded)]
+    for model in loaded.final.models:
+        found += [final_records(loaded, model, split) for split in (TRAIN, *(BOXES[name] for name in boxes(loaded)))]
+    return list(dict.fromkeys(found))
+
+
+def _folder(loaded: Config, reach: Reach, split: str) -> str:
+    return f"{'images' if loaded.conversion.records == 'images' else _crops(reach)}/{split}"
+
+
+def _crops(reach: Reach) -> str:
+    return f"crops/{reach.name}"
+
+
+def _reach(augmentation: Augmentation, split: str, size: InputSize) -> Reach:
+    if purpose(split) == "training":
+        return augmentation.reach(size.height, size.width)
+    return Reach(height=size.height, width=size.width)
+
+
+def reach(loaded: Config, folder: str) -> str:
+    """The value of the conversion's option `--reach` for a folder of records; nothing for whole images."""
+    found = record_folders(loaded)[folder]
+    return "" if found is None else settings(found)
 
 
 def search_splits(loaded: Config) -> tuple[str, ...]:

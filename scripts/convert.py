@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the shards beside `--output`, then the manifest."""
-    from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, KeypointSchema
+    from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, KeypointSchema, Reach
     from pipeline_lib.data.convert import convert
 
     settings = cli.settings(ConversionSettings, arguments.settings)
@@ -36,6 +36,7 @@ def main(arguments: argparse.Namespace) -> None:
         else cli.settings(KeypointSchema, arguments.keypoints, "--keypoints"),
         settings=settings,
         part=_part(arguments),
+        reach=cli.settings(Reach, arguments.reach, "--reach") if arguments.reach else None,
     )
 
 
@@ -64,6 +65,11 @@ def parser() -> argparse.ArgumentParser:
     part.add_argument("--without-holdout", type=cli.fraction, metavar="FRACTION", help="only the images that it leaves")
     options.add_argument("--split", help="name of the split in the manifest (default: the folder of --output)")
     options.add_argument("--settings", default="{}", help="the section conversion of the configuration, as JSON")
+    options.add_argument(
+        "--reach",
+        default="",
+        help="of crop records, as JSON: height and width of the crops, largest scale and rotation",
+    )
     options.add_argument("--keypoints", help="the data set's keypoint schema, as JSON (default: COCO's 17)")
     options.add_argument("--runner", help="Beam runner, instead of the settings' one")
     options.add_argument(

@@ -17,7 +17,7 @@ from pipeline_lib.config.fields import HEAD_STRIDE, MODULES, SEED, STEM_STRIDE, 
 from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, ModelConfig, ReportConfig
 from pipeline_lib.config.keypoints import COCO_KEYPOINTS, POSETRACK_KEYPOINTS, KeypointSchema
 from pipeline_lib.config.search import PAPER_ANCESTOR, PAPER_SPACE, SearchConfig, SearchSpace, overall_stride
-from pipeline_lib.config.training import FLIP_ONLY, Augmentation, TrainSettings
+from pipeline_lib.config.training import FLIP_ONLY, Augmentation, Reach, TrainSettings
 
 __all__ = [
     "COCO_KEYPOINTS",
@@ -43,6 +43,7 @@ __all__ = [
     "ModelConfig",
     "NonNegative",
     "Positive",
+    "Reach",
     "ReportConfig",
     "SearchConfig",
     "SearchSpace",

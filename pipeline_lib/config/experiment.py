@@ -80,6 +80,19 @@ class Config(Section):
         return value
 
     @model_validator(mode="after")
+    def _within_reach(self) -> Self:
+        trainings = {"final.train": self.final.train} | (
+            {"search.train": self.search.train} if self.search.enabled else {}
+        )
+        for where, training in trainings.items():
+            if self.conversion.records == "crops" and training.augmentation.half_body_probability > 0:
+                raise ValueError(
+                    f"{where}.augmentation.half_body_probability: half bodies are cut out of whole images; set "
+                    "conversion.records: images, or the probability to 0"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _ancestor_within_limit(self) -> Self:
         stride, limit = overall_stride(self.search.ancestor), self.search.space.stride_limit
         if self.search.enabled and stride > limit:

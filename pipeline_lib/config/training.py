@@ -5,7 +5,34 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline_lib.config.fields import BATCH, EPOCHS, THREADS, Flag, NonNegative, Positive, Probability, Section
+from pipeline_lib.config.fields import BATCH, EPOCHS, SIDE, THREADS, Flag, NonNegative, Positive, Probability, Section
+
+
+class Reach(Section):
+    """How far the crops of a training can reach beyond their boxes: what crop records are made for."""
+
+    height: Positive = Field(le=SIDE, description="Height of the crops in pixels.")
+    width: Positive = Field(le=SIDE, description="Width of the crops in pixels.")
+    scale: Annotated[float, Field(strict=True, ge=1, lt=2)] = Field(1.0, description="Largest scale of the region.")
+    rotation: Annotated[float, Field(strict=True, ge=0, le=180)] = Field(
+        0.0, description="Largest rotation in degrees, to either side."
+    )
+
+    @property
+    def name(self) -> str:
+        """As it is written in paths: 256x192, or 256x192_scale1.3_rotation80."""
+        scale = f"_scale{_short(self.scale)}" if self.scale > 1 else ""
+        rotation = f"_rotation{_short(self.rotation)}" if self.rotation > 0 else ""
+        return f"{self.height}x{self.width}{scale}{rotation}"
+
+    def holds(self, other: Self) -> bool:
+        """Whether records that were made for this reach serve `other`, too."""
+        same = (self.height, self.width) == (other.height, other.width)
+        return same and self.scale >= other.scale and self.rotation >= other.rotation
+
+
+def _short(value: float) -> str:
+    return repr(value).removesuffix(".0")
 
 
 class Augmentation(Section):
@@ -29,6 +56,16 @@ class Augmentation(Section):
     half_body_joints: NonNegative = Field(
         8, le=1000, description="Half-body crops only for persons with more labelled joints."
     )
+
+    def reach(self, height: int, width: int) -> Reach:
+        """What crops of this size can reach, half bodies (whose boxes differ from draw to draw) aside."""
+        turns = self.rotation_probability > 0 and self.rotation_std > 0
+        return Reach(
+            height=height,
+            width=width,
+            scale=1.0 + self.scale_limit if self.scale_std > 0 else 1.0,
+            rotation=self.rotation_limit if turns else 0.0,
+        )
 
 
 FLIP_ONLY = Augmentation(scale_std=0, scale_limit=0, rotation_probability=0)

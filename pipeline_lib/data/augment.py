@@ -5,7 +5,7 @@ a half-pixel term; mirrored crops are exact mirror images, x -> width - 1 - x (a
 """
 
 import math
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import cv2
@@ -59,15 +59,18 @@ def sample(augmentation: Augmentation, seed: int, epoch: int, index: int) -> Dra
     # All numbers are drawn, whatever is switched on: one setting does not change the draws of another.
     flip, rotates, halves, upper = rng.random(4)
     scale, rotation = rng.standard_normal(2)
-    limit = augmentation.rotation_limit
     return Draw(
         flip=bool(flip < augmentation.flip),
-        scale=1 + float(np.clip(scale * augmentation.scale_std, -augmentation.scale_limit, augmentation.scale_limit)),
-        rotation=float(np.clip(rotation * augmentation.rotation_std, -limit, limit))
+        scale=1 + _clipped(float(scale) * augmentation.scale_std, augmentation.scale_limit),
+        rotation=_clipped(float(rotation) * augmentation.rotation_std, augmentation.rotation_limit)
         if rotates < augmentation.rotation_probability
         else 0.0,
         half=("upper" if upper < 0.5 else "lower") if halves < augmentation.half_body_probability else None,
     )
+
+
+def _clipped(value: float, limit: float) -> float:
+    return max(-limit, min(limit, value))  # NumPy's clip takes as long as the draw
 
 
 def crop_affine(
@@ -78,12 +81,11 @@ def crop_affine(
     The region is the box [x, y, w, h], extended to the crop's aspect ratio, times 1.25 and `scale`, turned by `rotation`
     degrees (the picture turns clockwise), then mirrored if `flip`. A box without area is treated as one of one pixel.
     """
-    x, y, w, h = (float(value) for value in np.asarray(box, np.float64))
+    x, y, w, h = np.asarray(box, np.float64).tolist()
     zoom = height / (BOX_MARGIN * scale * max(h, w * height / width, 1.0))
     cos, sin = (zoom * f(math.radians(rotation)) for f in (math.cos, math.sin))
-    turn = np.array([[cos, -sin], [sin, cos]])
-    offset = np.array([width / 2, height / 2]) - turn @ (x + w / 2, y + h / 2)
-    affine = np.column_stack([turn, offset])
+    affine = np.array([[cos, -sin, width / 2], [sin, cos, height / 2]])
+    affine[:, 2] -= affine[:, :2] @ (x + w / 2, y + h / 2)
     if flip:
         affine[0] *= -1
         affine[0, 2] += width - 1
@@ -141,20 +143,39 @@ def crop(
         The uint8 crop (height, width, 3), surrounded by the mean colour; the keypoints in its pixels, partners
         exchanged if it is mirrored, v = 0 for those outside; the 2x3 matrix from image to crop.
     """
+    moved, affine = place(keypoints, box, height, width, schema, draw, half_body_joints)
+    return warp(image, affine, height, width), moved, affine
+
+
+def place(
+    keypoints: NDArray[np.float32],
+    box: ArrayLike,
+    height: int,
+    width: int,
+    schema: KeypointSchema,
+    draw: Draw = UNCHANGED,
+    half_body_joints: int = 0,
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The keypoints and the matrix of `crop`, which need no pixel."""
     if draw.half and np.count_nonzero(keypoints[:, 2] > 0) > half_body_joints:
         found = half_body_box(keypoints, schema, draw.half)
         box = box if found is None else found
     affine = crop_affine(box, height, width, draw.scale, draw.rotation, draw.flip)
+    moved = keypoints[_partners(schema)] if draw.flip else np.array(keypoints)
+    moved[:, :2] = apply(affine, moved[:, :2])
+    x, y, seen = moved.T
+    seen *= (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return moved, affine
+
+
+def warp(image: NDArray[np.uint8], affine: NDArray[np.float64], height: int, width: int) -> NDArray[np.uint8]:
+    """The pixels (height, width, C) that the 2x3 matrix brings from `image`, interpolated, surrounded by the mean colour."""
     pixels = cv2.warpAffine(
         image, affine, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=MEAN_COLOUR
     )
-    moved = np.concatenate([apply(affine, keypoints[:, :2]), keypoints[:, 2:]], axis=1).astype(np.float32)
-    if draw.flip:
-        moved = moved[_order(schema.flip_permutation())]
-    inside = ((moved[:, :2] >= 0) & (moved[:, :2] < (width, height))).all(axis=1)
-    moved[:, 2] *= inside
-    return pixels, moved, affine
+    return np.asarray(pixels, np.uint8)
 
 
-def _order(permutation: Sequence[int]) -> NDArray[np.intp]:
-    return np.asarray(permutation, np.intp)
+@lru_cache(maxsize=8)
+def _partners(schema: KeypointSchema) -> NDArray[np.intp]:
+    return np.asarray(schema.flip_permutation(), np.intp)

@@ -4,6 +4,7 @@ One shard is one element of the pipeline: no record ever goes through a group-by
 whatever runner, mode and number of workers wrote them. The manifest is written last.
 """
 
+import json
 import logging
 import shutil
 import tempfile
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline_lib.artifacts import read_json, sha256, write_json
-from pipeline_lib.config import ConversionSettings, KeypointSchema
+from pipeline_lib.config import ConversionSettings, KeypointSchema, Reach
+from pipeline_lib.data import crops
 from pipeline_lib.data.coco import Part, Selection, detections, ground_truth
 from pipeline_lib.data.shards import DONE, PATTERN, plan, write_shard
 from pipeline_lib.errors import ConfigError, DataError
@@ -42,12 +44,16 @@ def convert(
     settings: ConversionSettings,
     detected: Path | None = None,
     part: Part | None = None,
+    reach: Reach | None = None,
 ) -> dict[str, Any]:
     """Write the shards of a split beside `manifest`, then the manifest; returns its content.
 
     `purpose`: people at their annotated boxes, with the training filter or without (`coco.ground_truth`), or at the
-    boxes of the file `detected`; of a `part` of the images, if one is given (not for detections). What an earlier conversion left in the folder is removed. Raises `DataError`.
+    boxes of the file `detected`; of a `part` of the images, if one is given (not for detections). Crop records hold what `reach`
+    asks for. What an earlier conversion left in the folder is removed. Raises `DataError`, or `ConfigError` for what does
+    not go together.
     """
+    form = _form(settings, reach, split)
     if not images.is_dir():
         raise DataError(f"{images}: no such folder of images; correct the path in the data set's configuration")
     sources = {"annotations": annotations}
@@ -69,13 +75,15 @@ def convert(
     with tempfile.TemporaryDirectory(dir=folder, prefix=_PLAN_PREFIX) as plans:
         names = plan(selection.people, settings.shard_size, Path(plans))
         with _progress(split, Path(plans), len(names)):
-            _run([(name, plans, str(images.resolve()), str(folder)) for name in names], settings)
+            cropped = json.dumps(form.content()) if form else ""
+            _run([(name, plans, str(images.resolve()), str(folder), cropped) for name in names], settings)
         shards = [_outcome(Path(plans) / f"{name}{DONE}") for name in names]
     content = {
         "schema_version": SCHEMA_VERSION,
         "split": split,
         "boxes": "detections" if purpose == "detections" else "ground_truth",
         "records": settings.records,
+        **({"crops": form.content()} if form else {}),
         "keypoints": schema.model_dump(mode="json"),
         "part": None if part is None else asdict(part),
         "examples": len(selection.people),
@@ -88,6 +96,17 @@ def convert(
     size = sum(shard["bytes"] for shard in shards) / 1e6
     log.info("%s: wrote %d examples in %d shards, %.1f MB", split, content["examples"], len(shards), size)
     return content
+
+
+def _form(settings: ConversionSettings, reach: Reach | None, split: str) -> crops.Form | None:
+    if (reach is None) != (settings.records == "images"):
+        need = "need to know" if reach is None else "have nothing to do with"
+        raise ConfigError(f"{split}: records of {settings.records} {need} the reach of an augmentation (--reach)")
+    if reach is None:
+        return None
+    return crops.Form(
+        reach, settings.crop_encoding, settings.jpeg_quality if settings.crop_encoding == "jpeg" else None
+    )
 
 
 def _report(split: str, selection: Selection, annotations: Path) -> None:
@@ -104,7 +123,7 @@ def _remove_stale(folder: Path) -> None:
         shutil.rmtree(stale)
 
 
-def _run(shards: Sequence[tuple[str, str, str, str]], settings: ConversionSettings) -> None:
+def _run(shards: Sequence[tuple[str, ...]], settings: ConversionSettings) -> None:
     """Write the shards with Beam and wait for it."""
     logging.disable(logging.WARNING)  # Beam warns at import about cloud packages that nothing here needs
     try:

@@ -1,14 +1,16 @@
 """TFRecord shards and their manifest as a `tf.data.Dataset` of person crops.
 
 Records are read by position: the order of an epoch is a permutation that NumPy draws from (seed, epoch), so that it does
-not depend on where training began, and costs no shuffle buffer of images.
+not depend on where training began, and costs no shuffle buffer of images. TensorFlow calls Python for a part of a batch, not for
+each record; OpenCV decodes and warps without Python's lock, so that the parts run side by side.
 """
 
 import os
 import re
 import struct
 import threading
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,10 +23,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pipeline_lib.artifacts import read_json
-from pipeline_lib.config import Augmentation, KeypointSchema
-from pipeline_lib.data import augment
+from pipeline_lib.config import Augmentation, KeypointSchema, Reach
+from pipeline_lib.data import augment, crops
 from pipeline_lib.data.images import decode
-from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError, DataError, EvoPoseError
+from pipeline_lib.data.tfrecord import decode_example
+from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError, ConfigError, DataError, EvoPoseError
 from pipeline_lib.explain import explain
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ SHUFFLE_WINDOW = 8192
 
 PADDING = -1
 """Position of a record that fills the last batch up; its weight is 0."""
+
+_PART = 16
+"""Records that one call of Python makes: more cost memory and a longer wait for the first batch, fewer the time of calls."""
 
 _ORDER_STREAM = 0
 _HEADER, _FOOTER = 12, 4  # bytes around a TFRecord: length and its checksum, checksum of the data
@@ -51,12 +57,13 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What manifest.json says: the shards, whose boxes they hold, and the keypoints' names."""
+    """What manifest.json says: the shards, whose boxes they hold, the keypoints' names; `form`: None of whole images."""
 
     path: Path
     keypoints: KeypointSchema
     boxes: str
     shards: tuple[Shard, ...]
+    form: crops.Form | None = None
 
     @property
     def examples(self) -> int:
@@ -74,15 +81,18 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     content = read_json(path)
     again = CONVERT_AGAIN
     try:
-        if content["schema_version"] != SCHEMA_VERSION or content["records"] != "images":
-            raise ArtifactError(f"{path}: schema version {SCHEMA_VERSION} with records of images is expected; {again}")
+        if content["schema_version"] != SCHEMA_VERSION or content["records"] not in ("images", "crops"):
+            raise ArtifactError(
+                f"{path}: schema version {SCHEMA_VERSION} with records of images or crops is expected; {again}"
+            )
         keypoints = KeypointSchema.model_validate(content["keypoints"])
         shards = tuple(Shard(path.parent / shard["file"], int(shard["examples"])) for shard in content["shards"])
         sizes = [int(shard["bytes"]) for shard in content["shards"]]
-        manifest = Manifest(path, keypoints, content["boxes"], shards)
+        cropped = crops.form(content["crops"]) if content["records"] == "crops" else None
+        manifest = Manifest(path, keypoints, content["boxes"], shards, cropped)
         examples = content["examples"]
     except ValidationError as error:
-        raise ArtifactError(f"{path}: keypoints: {explain(error)}; {again}") from None
+        raise ArtifactError(f"{path}: keypoints or crops: {explain(error)}; {again}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: not a manifest of records ({error!r}); {again}") from None
     if manifest.examples != examples:
@@ -96,6 +106,28 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
             found = shard.path.stat().st_size
             raise ArtifactError(f"{shard.path}: {found} bytes, {size} according to {path.name}; {again}")
     return manifest
+
+
+def check_reach(manifest: Manifest, height: int, width: int, augmentation: Augmentation | None = None) -> None:
+    """Raise `ConfigError` when the records do not hold what crops of this size with these changes can show."""
+    if manifest.form is None:
+        return
+    made = manifest.form.reach
+    if augmentation is not None and augmentation.half_body_probability > 0:
+        raise ConfigError(
+            f"{manifest.path}: crop records hold no half bodies (augmentation.half_body_probability: "
+            f"{augmentation.half_body_probability:g}); use records of whole images (conversion.records: images)"
+        )
+    wanted = augmentation.reach(height, width) if augmentation else Reach(height=height, width=width)
+    if not made.holds(wanted):
+        raise ConfigError(
+            f"{manifest.path}: made for {_described(made)}; {_described(wanted)} reach further or differ: convert for "
+            "them, or use records of whole images (conversion.records: images)"
+        )
+
+
+def _described(reach: Reach) -> str:
+    return f"crops of {reach.height}x{reach.width} with scales up to {reach.scale:g} and rotations up to {reach.rotation:g}"
 
 
 def order(shards: tuple[Shard, ...], seed: int, epoch: int, window: int = SHUFFLE_WINDOW) -> NDArray[np.int64]:
@@ -120,31 +152,38 @@ class Reader:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self._first = np.cumsum([0, *(shard.examples for shard in manifest.shards)])
+        self._first: list[int] = np.cumsum([0, *(shard.examples for shard in manifest.shards)]).tolist()
         self._offsets = lru_cache(maxsize=None)(self._index)
         self._lock = threading.Lock()
 
-    def features(self, position: int) -> tuple[dict[str, Any], str]:
-        """The features of a record, and where it is (for messages).
+    def features(self, position: int) -> dict[str, Any]:
+        """The features of a record, as `tfrecord.decode_example` gives them.
 
         Raises `ArtifactError` when the shard has not as many records as the manifest says or is damaged.
         """
-        from tensorflow.train import Example
-
-        place = int(np.searchsorted(self._first, position, side="right")) - 1
-        shard = self.manifest.shards[place]
-        number = position - int(self._first[place])
-        where = f"{shard.path}, record {number}"
+        place = self._place(position)
         with self._lock:
-            offset, length = self._offsets(place)[number]
-        with shard.path.open("rb") as stream:
-            stream.seek(offset)
-            data = stream.read(length)
+            offset, length = self._offsets(place)[position - self._first[place]]
         try:
-            feature = Example.FromString(data).features.feature
-        except Exception as error:  # protobuf's own error class depends on its implementation
-            raise ArtifactError(f"{where}: not a record of this workflow ({error}); {CONVERT_AGAIN}") from None
-        return dict(feature), where
+            # Nothing is kept open: data sets of any number of shards are read.
+            descriptor = os.open(self.manifest.shards[place].path, os.O_RDONLY)
+            try:
+                data = os.pread(descriptor, length, offset)
+            finally:
+                os.close(descriptor)
+            return decode_example(data)
+        except (OSError, ValueError, LookupError) as error:
+            raise ArtifactError(
+                f"{self.where(position)}: not a record of this workflow ({error}); {CONVERT_AGAIN}"
+            ) from None
+
+    def where(self, position: int) -> str:
+        """The file and number of a record, for messages."""
+        place = self._place(position)
+        return f"{self.manifest.shards[place].path}, record {position - self._first[place]}"
+
+    def _place(self, position: int) -> int:
+        return bisect_right(self._first, position) - 1
 
     def _index(self, place: int) -> list[tuple[int, int]]:
         """(offset, length) of the data of every record of a shard."""
@@ -171,71 +210,97 @@ class Reader:
 
 @dataclass(frozen=True)
 class _Loader:
-    """Turns a position into a crop and everything that belongs to it."""
+    """Turns positions into crops and everything that belongs to them."""
 
     reader: Reader
     height: int
     width: int
     augmentation: Augmentation | None
     seed: int
+    metadata: bool
 
-    def __call__(self, epoch: np.int64, position: np.int64) -> tuple[Any, ...]:
-        """image, keypoints, weight, image_id, annotation_id, score, inverse, box (see `dataset`), and what went wrong.
+    def fields(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
+        """Type and shape of what belongs to one person, by name and in the order of what a call gives."""
+        of_training = {
+            "image": (np.uint8, (self.height, self.width, 3)),
+            "keypoints": (np.float32, (len(self.reader.manifest.keypoints.names), 3)),
+            "weight": (np.float32, ()),
+        }
+        if not self.metadata:
+            return of_training
+        return {
+            **of_training,
+            "image_id": (np.int64, ()),
+            "annotation_id": (np.int64, ()),
+            "score": (np.float32, ()),
+            "inverse": (np.float32, (2, 3)),
+            "box": (np.float32, (4,)),
+        }
+
+    def __call__(self, epoch: np.int64, positions: NDArray[np.int64]) -> tuple[Any, ...]:
+        """The fields of all positions, and what went wrong.
 
         An exception would have TensorFlow print its traceback, once for each thread that meets a damaged record.
         """
+        make = {"image": np.empty}  # all of it is written, unless something is wrong
+        made = {
+            name: make.get(name, np.zeros)((len(positions), *shape), dtype)
+            for name, (dtype, shape) in self.fields().items()
+        }
+        problem = b""
         try:
-            return (*self._load(epoch, position), b"")
+            for row, position in enumerate(positions.tolist()):
+                if position == PADDING:
+                    self._nobody(made, row)
+                else:
+                    self._load(made, row, int(epoch), position)
         except EvoPoseError as error:
-            return (*self._nobody(), f"{type(error).__name__}: {error}".encode())
+            problem = f"{type(error).__name__}: {error}".encode()
+        return *made.values(), problem
 
-    def _nobody(self) -> tuple[Any, ...]:
-        return (
-            np.full((self.height, self.width, 3), augment.MEAN_COLOUR, np.uint8),
-            np.zeros((len(self.reader.manifest.keypoints.names), 3), np.float32),
-            np.float32(0),
-            np.int64(0),
-            np.int64(0),
-            np.float32(0),
-            np.eye(2, 3, dtype=np.float32),
-            np.zeros(4, np.float32),
-        )
+    def _nobody(self, made: Mapping[str, NDArray[Any]], row: int) -> None:
+        made["image"][row] = augment.MEAN_COLOUR
+        if self.metadata:
+            made["inverse"][row] = np.eye(2, 3)
 
-    def _load(self, epoch: np.int64, position: np.int64) -> tuple[Any, ...]:
-        if position == PADDING:
-            return self._nobody()
+    def _load(self, made: Mapping[str, NDArray[Any]], row: int, epoch: int, position: int) -> None:
         schema = self.reader.manifest.keypoints
-        feature, where = self.reader.features(int(position))
+        feature = self.reader.features(position)
         try:
-            image_id, annotation_id = (feature[name].int64_list.value[0] for name in ("image_id", "annotation_id"))
-            score = feature["score"].float_list.value[0]
-            box = np.array(feature["box"].float_list.value, np.float32).reshape(4)
-            keypoints = np.array(feature["keypoints"].float_list.value, np.float32).reshape(len(schema.names), 3)
-            encoded = np.frombuffer(feature["image"].bytes_list.value[0], np.uint8)
-        except (KeyError, IndexError, ValueError) as error:
+            box, encoded = feature["box"].reshape(4), feature["image"]
+            keypoints = feature["keypoints"].reshape(len(schema.names), 3)
+            image_id, annotation_id, score = (feature[name][0] for name in ("image_id", "annotation_id", "score"))
+        except (LookupError, ValueError, AttributeError) as error:
+            where = self.reader.where(position)
             raise ArtifactError(f"{where}: not a record of this workflow ({error!r}); {CONVERT_AGAIN}") from None
-        draw = augment.UNCHANGED
+        draw, half_body_joints = augment.UNCHANGED, 0
         if self.augmentation is not None:
-            draw = augment.sample(self.augmentation, self.seed, int(epoch), int(position))
-        pixels, moved, affine = augment.crop(
-            _pixels(encoded, f"{where} (image {image_id})"),
-            keypoints,
-            box,
-            self.height,
-            self.width,
-            schema,
-            draw,
-            self.augmentation.half_body_joints if self.augmentation else 0,
+            draw = augment.sample(self.augmentation, self.seed, epoch, position)
+            half_body_joints = self.augmentation.half_body_joints
+        made["keypoints"][row], affine = augment.place(
+            keypoints, box, self.height, self.width, schema, draw, half_body_joints
         )
-        back = augment.inverse(affine).astype(np.float32)
-        return pixels, moved, np.float32(1), np.int64(image_id), np.int64(annotation_id), np.float32(score), back, box
+        try:
+            made["image"][row] = self._pixels(encoded, draw, affine)
+        except ValueError as error:
+            replaced = "" if self.reader.manifest.form else "replace it and "
+            where = f"{self.reader.where(position)} (image {image_id})"
+            raise DataError(f"{where}: {error}; {replaced}{CONVERT_AGAIN}") from None
+        made["weight"][row] = 1
+        if self.metadata:
+            of_person = {"image_id": image_id, "annotation_id": annotation_id, "score": score, "box": box}
+            for name, value in (of_person | {"inverse": augment.inverse(affine)}).items():
+                made[name][row] = value
 
-
-def _pixels(encoded: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-    image = decode(encoded)
-    if image is None:
-        raise DataError(f"{where}: the image cannot be decoded; replace it and {CONVERT_AGAIN}")
-    return image
+    def _pixels(self, encoded: NDArray[np.uint8], draw: augment.Draw, affine: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """The crop out of a record's bytes; raises `ValueError` for what cannot be decoded."""
+        made = self.reader.manifest.form
+        if made is not None:
+            return crops.crop(crops.decoded(encoded, made), made.reach, draw)
+        image = decode(encoded)
+        if image is None:
+            raise ValueError("the image cannot be decoded")
+        return augment.warp(image, affine, self.height, self.width)
 
 
 def dataset(
@@ -277,44 +342,47 @@ def dataset(
     Raises:
         ArtifactError: the manifest or its shards are missing or damaged. What is found while reading comes out of the
             iterator as a TensorFlow error; `readable_errors` turns it back.
+        ConfigError: crop records that were made for another size or a narrower augmentation.
     """
     import tensorflow as tf
 
     if not isinstance(manifest, Manifest):
         manifest = read_manifest(manifest)
-    cv2.setNumThreads(1)  # crops are small; parallel are the records
-    load = _Loader(Reader(manifest), height, width, augmentation, seed)
-    keypoints = len(manifest.keypoints.names)
-    fields: dict[str, tuple[Any, tuple[int, ...]]] = {
-        "image": (tf.uint8, (height, width, 3)),
-        "keypoints": (tf.float32, (keypoints, 3)),
-        "weight": (tf.float32, ()),
-        "image_id": (tf.int64, ()),
-        "annotation_id": (tf.int64, ()),
-        "score": (tf.float32, ()),
-        "inverse": (tf.float32, (2, 3)),
-        "box": (tf.float32, (4,)),
-    }
-    count = manifest.examples // batch * batch if drop_remainder else -(-manifest.examples // batch) * batch
+    check_reach(manifest, height, width, augmentation)
+    cv2.setNumThreads(1)  # crops are small; parallel are the parts of batches
+    load = _Loader(Reader(manifest), height, width, augmentation, seed, metadata)
+    fields = load.fields()
+    count = manifest.examples // batch if drop_remainder else -(-manifest.examples // batch)
+    parts = -(-batch // _PART)
+    part = -(-batch // parts)
 
     def positions(epoch: np.int64) -> NDArray[np.int64]:
+        """(batches, parts, records of a part); behind a batch there may be padding that no element holds."""
         every = order(manifest.shards, seed, int(epoch)) if shuffle else np.arange(manifest.examples, dtype=np.int64)
-        listed = np.concatenate([every, np.full(max(0, count - len(every)), PADDING)])[:count]
-        return listed[initial_batch * batch :] if epoch == initial_epoch else listed
+        listed = np.full(count * batch, PADDING)
+        listed[: len(every)] = every[: len(listed)]
+        batches = np.full((count, parts * part), PADDING)
+        batches[:, :batch] = listed.reshape(count, batch)
+        return batches[initial_batch if epoch == initial_epoch else 0 :].reshape(-1, part)
 
     def one_epoch(epoch: "tf.Tensor") -> "tf.data.Dataset":
         # stateful=False: otherwise deterministic ops would run such maps one at a time
         listed = tf.numpy_function(positions, [epoch], tf.int64, stateful=False)
-        numbered = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(listed, (None,)))
-        return numbered.map(lambda position: (epoch, position))
+        numbered = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(listed, (None, part)))
+        return numbered.map(lambda some: (epoch, some))
 
-    def one_record(epoch: "tf.Tensor", position: "tf.Tensor") -> Any:
+    def one_part(epoch: "tf.Tensor", some: "tf.Tensor") -> Any:
         types = [*(dtype for dtype, _ in fields.values()), tf.string]
-        *values, problem = tf.numpy_function(load, [epoch, position], types, stateful=False)
+        *values, problem = tf.numpy_function(load, [epoch, some], types, stateful=False)
         with tf.control_dependencies([tf.debugging.Assert(tf.equal(problem, ""), [problem])]):
             values = [tf.identity(value) for value in values]
-        named = {name: tf.ensure_shape(value, fields[name][1]) for name, value in zip(fields, values, strict=True)}
-        return named if metadata else (named["image"], named["keypoints"], named["weight"])
+        return tuple(
+            tf.ensure_shape(value, (part, *shape)) for value, (_, shape) in zip(values, fields.values(), strict=True)
+        )
+
+    def whole(*values: "tf.Tensor") -> Any:
+        joined = [tf.reshape(value, (parts * part, *value.shape[2:]))[:batch] for value in values]
+        return dict(zip(fields, joined, strict=True)) if metadata else tuple(joined)
 
     options = tf.data.Options()
     options.deterministic = True
@@ -324,10 +392,11 @@ def dataset(
     return (
         tf.data.Dataset.range(initial_epoch, epochs)
         .flat_map(one_epoch)
-        .map(one_record, num_parallel_calls=threads)
-        .batch(batch, drop_remainder=True)
+        .map(one_part, num_parallel_calls=threads)
+        .batch(parts, drop_remainder=True)
+        .map(whole)
         .prefetch(2)
-        .apply(tf.data.experimental.assert_cardinality(count // batch * max(0, epochs - initial_epoch) - initial_batch))
+        .apply(tf.data.experimental.assert_cardinality(count * max(0, epochs - initial_epoch) - initial_batch))
         .with_options(options)
     )
 

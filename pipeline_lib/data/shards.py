@@ -1,9 +1,11 @@
 """A shard of person records: the unit of work of a conversion, planned beforehand and written by any process.
 
-A record (`tf.train.Example`) holds one person: image (the bytes of the image file), image_id, annotation_id (0: a
-detection), box (x, y, w, h), keypoints (K x (x, y, v)), score (1: ground truth), height and width of the image.
+A record (`tf.train.Example`) holds one person: image (the bytes of the image file, or of a crop), image_id, annotation_id (0: a
+detection), box (x, y, w, h), keypoints (K x (x, y, v)), score (1: ground truth), height and width of the image; of a crop
+also affine, the 2x3 matrix from its pixels to the image's.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from pipeline_lib.artifacts import atomic_path, read_json, sha256, write_json
+from pipeline_lib.data import augment, crops
 from pipeline_lib.data.coco import Person
-from pipeline_lib.data.images import check
-from pipeline_lib.data.tfrecord import encode_example, write_record
+from pipeline_lib.data.images import check, decode
+from pipeline_lib.data.tfrecord import Feature, encode_example, write_record
 from pipeline_lib.errors import DataError, EvoPoseError
 
 PATTERN = "[0-9]*-of-[0-9]*.tfrecord"
@@ -47,37 +50,42 @@ def plan(people: Sequence[Person], shard_size: int, folder: Path) -> list[str]:
     return names
 
 
-def write_shard(name: str, plans: str, images: str, output: str) -> None:
+def write_shard(name: str, plans: str, images: str, output: str, cropped: str = "") -> None:
     """Write the shard `name` into `output` and what came of it into `plans`; doing it twice changes nothing.
+
+    `cropped` is the JSON text of a `crops.Form`; without one, records hold whole images.
 
     The outcome is a file, because not every Beam runner hands results back: {file, examples, bytes, sha256} or, for an
     image that cannot be used, {error}.
     """
     outcome: dict[str, Any]
     try:
-        outcome = _write(name, Path(plans), Path(images), Path(output))
+        form = crops.form(json.loads(cropped)) if cropped else None
+        outcome = _write(name, Path(plans), Path(images), Path(output), form)
     except EvoPoseError as error:
         outcome = {"error": str(error)}
     write_json(Path(plans) / f"{name}{DONE}", outcome)
 
 
-def _write(name: str, plans: Path, images: Path, output: Path) -> dict[str, Any]:
+def _write(name: str, plans: Path, images: Path, output: Path, form: crops.Form | None) -> dict[str, Any]:
     rows = read_json(plans / f"{name}.json")
     target = output / name
-    path, content = None, b""
+    path, content, pixels = None, b"", None
     with atomic_path(target) as temporary, temporary.open("wb") as stream:
         for row in rows:
             if images / row["file_name"] != path:  # the people of an image follow one another
                 path = images / row["file_name"]
                 content = _read_image(path, row["height"], row["width"])
-            example = encode_example(
-                {
-                    "image": content,
-                    **{key: np.array([row[key]], np.int64) for key in ("image_id", "annotation_id", "height", "width")},
-                    **{key: np.array(row[key], np.float32) for key in ("box", "keypoints", "score")},
-                }
-            )
-            write_record(stream, example)
+                pixels = None if form is None else decode(np.frombuffer(content, np.uint8))
+            features: dict[str, Feature] = {
+                "image": content,
+                **{key: np.array([row[key]], np.int64) for key in ("image_id", "annotation_id", "height", "width")},
+                **{key: np.array(row[key], np.float32) for key in ("box", "keypoints", "score")},
+            }
+            if form is not None and pixels is not None:
+                crop, affine = crops.cut(pixels, np.asarray(features["box"]), form.reach)
+                features |= {"image": crops.encode(crop, form), "affine": augment.inverse(affine)}
+            write_record(stream, encode_example(features))
     return {"file": name, "examples": len(rows), "bytes": target.stat().st_size, "sha256": sha256(target)}
 
 

@@ -155,6 +155,22 @@ def test_augmentation_is_that_of_epoch_and_record(manifest: Path) -> None:
             np.testing.assert_array_equal(one[name], other[name])
 
 
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_an_epoch_can_begin_at_any_batch(manifest: Path, drop_remainder: bool) -> None:
+    options: dict[str, Any] = {"augmentation": Augmentation(), "seed": 5, "shuffle": True, "epochs": 3, "batch": 4}
+    options["drop_remainder"] = drop_remainder
+    an_epoch = 2 if drop_remainder else 3
+    whole = read(manifest, **options)
+    for done in range(an_epoch + 1):
+        rest = read(manifest, initial_epoch=1, initial_batch=done, **options)
+        assert len(rest) == 2 * an_epoch - done
+        for one, other in zip(whole[an_epoch + done :], rest, strict=True):
+            for name in one:
+                np.testing.assert_array_equal(one[name], other[name])
+    begun = records.dataset(manifest, initial_batch=1, **options, **SIZE)
+    assert begun.cardinality().numpy() == 3 * an_epoch - 1
+
+
 def test_each_epoch_has_its_own_order_by_seed(manifest: Path) -> None:
     parts = records.read_manifest(manifest).shards
     found = {}
@@ -207,7 +223,8 @@ def test_large_sets_are_shuffled_in_groups_of_shards() -> None:
     [
         ({"examples": 10}, "10 examples, but its shards have 9"),
         ({"schema_version": 2}, "schema version 1"),
-        ({"records": "crops"}, "records of images is expected"),
+        ({"records": "boxes"}, "with records of images or crops is expected"),
+        ({"records": "crops"}, "not a manifest"),
         ({"shards": [{"file": "x"}]}, "not a manifest"),
         ({"shards": [], "examples": 0}, "no records"),
         ({"keypoints": {"names": []}}, "keypoints"),

@@ -35,13 +35,13 @@ pathvars:
     benchmarks=f"benchmarks/{cfg.experiment}",
     search=f"results/{cfg.experiment}/search",
     dataset=f"results/data/{cfg.dataset.name}",
-    data=f"results/data/{cfg.dataset.name}/{cfg.conversion.records}",
 
 
 wildcard_constraints:
     gen=plan.GENERATION,
     member=r"child_\d+|scratch_\d+|control",
     model="|".join(map(re.escape, cfg.final.models)),
+    records="|".join(map(re.escape, plan.record_folders(cfg))),
     split="|".join(map(re.escape, plan.record_sets(cfg))),
     boxes="|".join(plan.PREDICTED),
 
@@ -66,8 +66,8 @@ def check_device():
         raise WorkflowError(str(error)) from None
 
 
-def get_splits():
-    return plan.splits(cfg)
+def get_records():
+    return [f"<dataset>/{folder}/manifest.json" for folder in plan.all_records(cfg)]
 
 
 def get_generations():
@@ -147,7 +147,15 @@ def get_initial(wildcards):
 
 def get_search_records(index):
     """The manifest that a search trains on (0), or measures its loss on (1)."""
-    return f"<data>/{plan.search_splits(cfg)[index]}/manifest.json"
+    folder = plan.search_records(cfg, plan.search_splits(cfg)[index])
+    return f"<dataset>/{folder}/manifest.json"
+
+
+def get_final_records(split):
+    """The manifest of the records that a final network is trained or evaluated on."""
+    return (
+        lambda wildcards: f"<dataset>/{plan.final_records(cfg, wildcards.model, split)}/manifest.json"
+    )
 
 
 def get_champion(wildcards):
@@ -209,7 +217,7 @@ def get_images(wildcards):
 
 
 def get_box_manifest(wildcards):
-    return f"<data>/{plan.PREDICTED[wildcards.boxes]}/manifest.json"
+    return get_final_records(plan.PREDICTED[wildcards.boxes])(wildcards)
 
 
 def get_metrics(wildcards):

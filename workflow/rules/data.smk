@@ -1,7 +1,8 @@
 """Images and annotations -> TFRecord shards and a manifest.
 
-Inputs: the data set's annotations and images (the synthetic one is made here). Outputs: <data>/{split}/manifest.json
-and its shards; of annotations in a file for each video one COCO file, <dataset>/source/annotations/person_keypoints_{annotated}.json.
+Inputs: the data set's annotations and images (the synthetic one is made here). Outputs:
+<dataset>/{records}/{split}/manifest.json and its shards, {records} being `images`, or `crops/` and what the crops are
+made for; of annotations in a file for each video one COCO file, <dataset>/source/annotations/person_keypoints_{annotated}.json.
 Steps: synthesize or join_videos, convert.
 """
 
@@ -74,11 +75,11 @@ rule convert:
         annotations=get_annotations,
         detections=get_detections,
     output:
-        manifest="<data>/{split}/manifest.json",
+        manifest="<dataset>/{records}/{split}/manifest.json",
     log:
-        "<logs>/data/convert_{split}.log",
+        "<logs>/data/{records}/convert_{split}.log",
     benchmark:
-        "<benchmarks>/data/convert_{split}.tsv"
+        "<benchmarks>/data/{records}/convert_{split}.tsv"
     conda:
         "../../envs/evopose.yaml"
     params:
@@ -86,9 +87,10 @@ rule convert:
         purpose=lambda wildcards: plan.purpose(wildcards.split),
         part=lambda wildcards: plan.part(cfg, wildcards.split),
         settings=plan.settings(cfg.conversion),
+        reach=lambda wildcards: plan.reach(cfg, wildcards.records),
         keypoints=plan.settings(cfg.dataset.keypoints),
     message:
-        "Converting {wildcards.split} to TFRecords"
+        "Converting {wildcards.split} to TFRecords of {wildcards.records}"
     shell:
         "exec python scripts/convert.py"
         " --annotations {input.annotations:q}"
@@ -97,6 +99,7 @@ rule convert:
         " --purpose {params.purpose}"
         " {params.part}"
         " --settings {params.settings:q}"
+        " --reach {params.reach:q}"
         " --keypoints {params.keypoints:q}"
         " --output {output.manifest:q}"
         " 2> {log:q}"

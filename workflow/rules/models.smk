@@ -40,8 +40,8 @@ rule scale:
 rule train_model:
     input:
         initial="<results>/models/{model}/initial.safetensors",
-        train="<data>/train/manifest.json",
-        val="<data>/val/manifest.json",
+        train=get_final_records(plan.TRAIN),
+        val=get_final_records(plan.VAL),
     output:
         weights="<results>/models/{model}/weights.safetensors",
         history="<results>/models/{model}/history.csv",

@@ -4,7 +4,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ TRAIN, VAL, DETECTIONS, TEST = "train", "val", "val_detections", "test_detection
 SEARCHED, HELD_OUT = "search", "holdout"
 # Which boxes a network is evaluated on, and the records that hold them.
 BOXES = {"ground_truth": VAL, "detections": DETECTIONS}
-# Those of images without public annotations are predicted for COCO's server alone.
-PREDICTED = {**BOXES, "test": TEST}
+# Those of images without public annotations are predicted for COCO's server alone, the training images for a refiner.
+PREDICTED = {**BOXES, "test": TEST, "train": TRAIN}
+_REFINED = "_refined"
 # What the conversion keeps of a split (the training filter drops crowds and persons without a labelled keypoint).
 PURPOSE = {
     TRAIN: "training",
@@ -101,6 +102,7 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
                 scaling.check(model.height, model.width, loaded.input.height, loaded.input.width)
             except ConfigError as error:
                 raise ConfigError(f"final.models.{name}: {error}") from None
+    _check_refiner(loaded)
     _require_runner(loaded.conversion.runner)
     if loaded.dataset.synthetic is not None:
         synthetic_folder(loaded)
@@ -115,6 +117,19 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
             raise ConfigError(problem)
         log.warning("%s. This command goes on as if all were there.", problem)
     return loaded
+
+
+def _check_refiner(loaded: Config) -> None:
+    """Raise `ConfigError` for a refiner that cannot be."""
+    refine = loaded.refine
+    if not refine.enabled:
+        return
+    try:
+        network = registry.refiner(refine.network, refine.height, refine.width, len(loaded.dataset.keypoints.names))
+        if refine.pretrained is not None:
+            pretrained.check_form(refine.pretrained, network)
+    except (ConfigError, ArtifactError) as error:
+        raise ConfigError(f"refine: {error}") from None
 
 
 def _plans_only(words: Collection[str]) -> bool:
@@ -169,6 +184,7 @@ def _missing(loaded: Config) -> str | None:
         problems.append(f"data set '{dataset.name}': no such file or folder: {', '.join(missing)}; {what_to_do}")
     weights = {"search.pretrained": loaded.search.pretrained if loaded.search.enabled else None}
     weights |= {f"final.models.{name}.pretrained": model.pretrained for name, model in loaded.final.models.items()}
+    weights |= {"refine.pretrained": loaded.refine.pretrained if loaded.refine.enabled else None}
     if missing := [
         f"{key}: {path}" for key, path in weights.items() if any(not Path(file).is_file() for file in local(path))
     ]:
@@ -234,6 +250,26 @@ def boxes(loaded: Config) -> list[str]:
     return [name for name, split in BOXES.items() if split in splits(loaded)]
 
 
+def refined(kinds: Iterable[str]) -> list[str]:
+    """What the results of a refiner are called, for the kinds of boxes that a pose network predicted on."""
+    return [f"{kind}{_REFINED}" for kind in kinds]
+
+
+def with_refined(loaded: Config, kinds: Sequence[str]) -> list[str]:
+    """The kinds of results that there are of a final network: `kinds` of boxes, each also refined where that is asked for."""
+    return [*kinds, *(refined(kinds) if loaded.refine.enabled else [])]
+
+
+def predicted_split(kind: str) -> str:
+    """The record set whose people a kind of results has, refined or not."""
+    return PREDICTED[kind.removesuffix(_REFINED)]
+
+
+def estimates(loaded: Config) -> str:
+    """The final network whose estimates a refiner learns from where there are no labels."""
+    return loaded.refine.estimates or next(iter(loaded.final.models))
+
+
 def split_of(loaded: Config, name: str) -> Split:
     """The images and annotations behind a record set."""
     if name == TEST and loaded.dataset.test is not None:
@@ -267,6 +303,8 @@ def check_device(loaded: Config, kind: str) -> None:
     """Raise `EvoPoseError` when the device `kind` is not there, or several of it are asked for where there is one."""
     devices.check(kind)
     wanted = {"final.train.devices": loaded.final.train.devices}
+    if loaded.refine.enabled:
+        wanted["refine.train.devices"] = loaded.refine.train.devices
     if loaded.search.enabled:
         wanted = {"search.train.devices": loaded.search.train.devices, **wanted}
     for key, number in wanted.items():
@@ -330,9 +368,9 @@ def submissions(loaded: Config) -> list[str]:
     if test is not None and test.detections and Path(test.detections).is_file() and Path(test.images).is_dir():
         kinds.append("test")
     return [
-        f"{model}/submission_{kind}/person_keypoints_{image_set(split_of(loaded, PREDICTED[kind]))}_{model}_results.zip"
+        f"{model}/submission_{kind}/person_keypoints_{image_set(split_of(loaded, predicted_split(kind)))}_{model}_results.zip"
         for model in loaded.final.models
-        for kind in kinds
+        for kind in with_refined(loaded, kinds)
     ]
 
 

@@ -50,7 +50,11 @@ def _resnet(depth: int) -> Application:
 _APPLICATIONS: dict[str, Callable[[], Application]] = {
     EFFICIENTNET: _efficientnet,
     "cpn": partial(_resnet, 50),
-    **{f"simple_baseline_r{depth}": partial(_resnet, depth) for depth in resnet.BLOCKS},
+    **{
+        f"{kind}_r{depth}": partial(_resnet, depth)
+        for kind in ("simple_baseline", "posefix")
+        for depth in resnet.BLOCKS
+    },
 }
 
 
@@ -103,7 +107,7 @@ Donor = tuple[str, Sequence[TensorSpec], Weights, list[str]]
 
 def _own(path: str, file: Path, network: Network) -> Donor:
     try:
-        donor, weights = files.load(file)
+        donor, weights = files.load_any(file)
     except ArtifactError as error:
         raise ArtifactError(str(error).replace(str(file), path)) from None
     if _kind(donor) != _kind(network):

@@ -24,12 +24,15 @@ def of_batch_size(row: BatchSize) -> str:
 
 
 def of_result(row: Result) -> str | None:
-    """The experiment of a row of Table 3; None where this version has none: PoseFix (starred) and PoseTrack.
+    """The experiment of a row of Table 3; None where this version has none: PoseTrack.
 
-    The input size is a part of the name where it is not the first that the table has of the network.
+    The input size is a part of the name where it is not the first that the table has of the network. A starred row is that
+    of its pose network with PoseFix.
     """
-    if row.starred or row.dataset == "posetrack_val":
+    if row.dataset == "posetrack_val":
         return None
+    if row.starred:
+        return f"{of_result(tables.without_posefix(row))}_posefix"
     first = next(other for other in tables.table3() if other.network == row.network)
     size = "" if (row.height, row.width) == (first.height, first.width) else f"_{row.height}x{row.width}"
     return f"table3_{row.network}{'_pretrained' if row.pretrained else ''}{size}"

@@ -22,6 +22,8 @@ from pipeline_lib.plots.tables import Epoch, Individual
 log = logging.getLogger(__name__)
 
 DETECTIONS, GROUND_TRUTH = "detections", "ground_truth"
+_REFINED = "_refined"
+"""Behind the boxes of results that a refiner made better."""
 PERCENT = 100
 HOUR = 3600  # seconds
 NOTHING = "-"
@@ -139,8 +141,11 @@ class Search(Found):
     pools: Mapping[int, Sequence[Individual]] = field(default_factory=dict)
 
 
-def training(place: Place, experiment: str) -> Training:
-    """What exists of an experiment without a search. A file that cannot be read makes it damaged, and is named."""
+def training(place: Place, experiment: str, refined: bool = False) -> Training:
+    """What exists of an experiment without a search. A file that cannot be read makes it damaged, and is named.
+
+    With `refined`, the metrics are those of the results that a refiner made better.
+    """
     meant = place.meant(experiment)
     (model,) = meant.final.models
     folder = place.folder(experiment)
@@ -148,14 +153,14 @@ def training(place: Place, experiment: str) -> Training:
     if not summary.exists() and not history.exists():
         return Training(folder.name, Status.NOT_RUN, str(Status.NOT_RUN))
     try:
-        return _training(folder, summary, history, model, facts.of(meant), _images(meant))
+        return _training(folder, summary, history, model, facts.of(meant), _images(meant), _REFINED if refined else "")
     except ArtifactError as error:
         log.warning("%s: %s", folder.name, error)
         return Training(folder.name, Status.DAMAGED, f"{Status.DAMAGED}, {SEE_NOTES}", (str(error),))
 
 
 def _training(
-    folder: Path, summary: Path, history: Path, model: str, meant: Mapping[str, Any], images: int | None
+    folder: Path, summary: Path, history: Path, model: str, meant: Mapping[str, Any], images: int | None, kind: str
 ) -> Training:
     epochs = tables.read_history(history) if history.exists() else []
     trained = max((epoch.epoch for epoch in epochs), default=0)
@@ -168,8 +173,8 @@ def _training(
     if not epochs or trained != own["train"]["epochs"]:
         described = f"{Status.UNFINISHED}: {trained} of {_number(own['train']['epochs'], 'epoch')}"
         return Training(folder.name, Status.UNFINISHED, described, history=epochs)
-    boxes = DETECTIONS if DETECTIONS in measured else GROUND_TRUTH
-    metrics, seen = _metrics(summary, measured, boxes)
+    boxes = DETECTIONS if f"{DETECTIONS}{kind}" in measured else GROUND_TRUTH
+    metrics, seen = _metrics(summary, measured, f"{boxes}{kind}")
     cost = tables.read_cost(history)
     differences = facts.differences(
         {key: value for key, value in settings.items() if key not in ("search", "models")} | {"model": own},

@@ -16,7 +16,7 @@ from pipeline_lib.plots.paper.sheet import EXACT, LEGEND, Sheet, exact, noted, p
 
 TEST_DEV = "coco_test_dev"
 DATASETS = {"coco_val": "COCO val2017", TEST_DEV: "COCO test-dev", "posetrack_val": "PoseTrack 2018 val"}
-POSEFIX, POSETRACK = "not available in this version: PoseFix", "not available in this version: PoseTrack"
+POSETRACK = "not available in this version: PoseTrack"
 SERVER = "AP of test-dev: by COCO's server alone"
 
 DIGITS = (3, 3, 2)
@@ -59,8 +59,8 @@ def run(place: Place, row: paper.Result) -> Training:
     """What exists for a row of the table."""
     experiment = experiments.of_result(row)
     if experiment is None:
-        return Training("", Status.UNAVAILABLE, POSEFIX if row.starred else POSETRACK)
-    return results.training(place, experiment)
+        return Training("", Status.UNAVAILABLE, POSETRACK)
+    return results.training(place, experiment, refined=row.starred)
 
 
 def _printed(note: paper.Note) -> str:
@@ -92,7 +92,7 @@ def _cells(row: paper.Result, found: Training) -> Sequence[str]:
             )
             for name in METRICS
         ),
-        f"{found.described}; {SERVER}" if on_test_dev and not row.starred else found.described,
+        f"{found.described}; {SERVER}" if on_test_dev else found.described,
         found.fps_described or NOTHING,
     )
 

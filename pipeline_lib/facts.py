@@ -26,7 +26,7 @@ def final_train(loaded: Config, model: str) -> TrainSettings:
 
 
 def of(loaded: Config) -> dict[str, Any]:
-    """The settings of an experiment, as JSON: data set, preset, seed, test, search, and of each final network its training."""
+    """The settings of an experiment, as JSON: data set, preset, seed, test, search, of each final network its training, and the refiner."""
     search, size = loaded.search, loaded.input
     return {
         "dataset": loaded.dataset.name,
@@ -42,6 +42,8 @@ def of(loaded: Config) -> dict[str, Any]:
             name: model.model_dump(mode="json") | {"train": final_train(loaded, name).model_dump(mode="json")}
             for name, model in loaded.final.models.items()
         },
+        # Of no experiment without it: results of former versions have no such key.
+        **({"refine": loaded.refine.model_dump(mode="json")} if loaded.refine.enabled else {}),
     }
 
 

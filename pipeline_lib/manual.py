@@ -35,9 +35,14 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "search.space": config.SearchSpace,
     "final": config.FinalConfig,
     "final.models": config.ModelConfig,
+    "refine": config.RefineConfig,
+    "refine.train": config.RefinerTraining,
     "evaluation": config.EvaluationConfig,
     "report": config.ReportConfig,
 }
+
+# Keys that a section has in common with another one are in that one's table.
+BESIDE = {"refine.train": "train"}
 
 _TABLE = re.compile(r"<!-- keys: (?P<section>[\w.]+) -->\n.*?<!-- end -->", re.DOTALL)
 _LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
@@ -48,8 +53,11 @@ def table(section: str) -> str:
     """The Markdown table of the keys of `section`."""
     model = SECTIONS[section]
     schema = model.model_json_schema()
+    beside = SECTIONS[BESIDE[section]].model_fields if section in BESIDE else {}
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
+        if name in beside and name not in inspect.get_annotations(model):
+            continue
         kind = _type(schema["properties"][name]).replace("|", "\\|")
         lines.append(f"| `{name}` | {kind} | {_default(field)} | {_meaning(field)} |")
     return "\n".join(lines)

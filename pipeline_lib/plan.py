@@ -4,7 +4,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ TRAIN, VAL, DETECTIONS, TEST = "train", "val", "val_detections", "test_detection
 SEARCHED, HELD_OUT = "search", "holdout"
 # Which boxes a network is evaluated on, and the records that hold them.
 BOXES = {"ground_truth": VAL, "detections": DETECTIONS}
-# Those of images without public annotations are predicted for COCO's server alone.
-PREDICTED = {**BOXES, "test": TEST}
+# Those of images without public annotations are predicted for COCO's server alone, the training images for a refiner.
+PREDICTED = {**BOXES, "test": TEST, "train": TRAIN}
+_REFINED = "_refined"
 # What the conversion keeps of a split (the training filter drops crowds and persons without a labelled keypoint).
 PURPOSE = {
     TRAIN: "training",
@@ -102,6 +103,7 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
                 scaling.check(model.height, model.width, loaded.input.height, loaded.input.width)
             except ConfigError as error:
                 raise ConfigError(f"final.models.{name}: {error}") from None
+    _check_refiner(loaded)
     _require_runner(loaded.conversion.runner)
     if loaded.dataset.synthetic is not None:
         synthetic_folder(loaded)
@@ -117,6 +119,19 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
             raise ConfigError(problem)
         log.warning("%s. This command goes on as if all were there.", problem)
     return loaded
+
+
+def _check_refiner(loaded: Config) -> None:
+    """Raise `ConfigError` for a refiner that cannot be."""
+    refine = loaded.refine
+    if not refine.enabled:
+        return
+    try:
+        network = registry.refiner(refine.network, refine.height, refine.width, len(loaded.dataset.keypoints.names))
+        if refine.pretrained is not None:
+            pretrained.check_form(refine.pretrained, network)
+    except (ConfigError, ArtifactError) as error:
+        raise ConfigError(f"refine: {error}") from None
 
 
 def _plans_only(words: Collection[str]) -> bool:
@@ -173,6 +188,7 @@ def _missing(loaded: Config) -> str | None:
         problems.append(f"data set '{dataset.name}': no such file or folder: {', '.join(missing)}; {what_to_do}")
     weights = {"search.pretrained": loaded.search.pretrained if loaded.search.enabled else None}
     weights |= {f"final.models.{name}.pretrained": model.pretrained for name, model in loaded.final.models.items()}
+    weights |= {"refine.pretrained": loaded.refine.pretrained if loaded.refine.enabled else None}
     if missing := [
         f"{key}: {path}" for key, path in weights.items() if any(not Path(file).is_file() for file in local(path))
     ]:
@@ -220,6 +236,9 @@ def record_folders(loaded: Config) -> dict[str, Reach | None]:
     for model in loaded.final.models.values():
         reaches.append(loaded.final.train.augmentation.reach(model.height, model.width))
         sizes.append(model)
+    if loaded.refine.enabled:
+        reaches.append(_reach(loaded.refine.train.augmentation, TRAIN, loaded.refine))
+        sizes.append(loaded.refine)
     reaches += [Reach(height=size.height, width=size.width) for size in sizes]
     return {_crops(reach): reach for reach in reaches}
 
@@ -239,11 +258,18 @@ def final_records(loaded: Config, model: str, split: str) -> str:
     return _folder(loaded, _reach(loaded.final.train.augmentation, split, loaded.final.models[model]), split)
 
 
+def refiner_records(loaded: Config, split: str) -> str:
+    """The folder, below the data set's, of a record set that the refiner is trained or measured on."""
+    return _folder(loaded, _reach(loaded.refine.train.augmentation, split, loaded.refine), split)
+
+
 def all_records(loaded: Config) -> list[str]:
-    """The folders of the record sets that the search and the final networks need."""
+    """The folders of the record sets that the search, the final networks and the refiner need."""
     found = [search_records(loaded, split) for split in search_splits(loaded)]
     for model in loaded.final.models:
         found += [final_records(loaded, model, split) for split in (TRAIN, *(BOXES[name] for name in boxes(loaded)))]
+    if loaded.refine.enabled:
+        found += [refiner_records(loaded, split) for split in (TRAIN, VAL)]
     return list(dict.fromkeys(found))
 
 
@@ -292,6 +318,26 @@ def part(loaded: Config, split: str) -> str:
 def boxes(loaded: Config) -> list[str]:
     """The kinds of boxes that networks are evaluated on."""
     return [name for name, split in BOXES.items() if split in splits(loaded)]
+
+
+def refined(kinds: Iterable[str]) -> list[str]:
+    """What the results of a refiner are called, for the kinds of boxes that a pose network predicted on."""
+    return [f"{kind}{_REFINED}" for kind in kinds]
+
+
+def with_refined(loaded: Config, kinds: Sequence[str]) -> list[str]:
+    """The kinds of results that there are of a final network: `kinds` of boxes, each also refined where that is asked for."""
+    return [*kinds, *(refined(kinds) if loaded.refine.enabled else [])]
+
+
+def predicted_split(kind: str) -> str:
+    """The record set whose people a kind of results has, refined or not."""
+    return PREDICTED[kind.removesuffix(_REFINED)]
+
+
+def estimates(loaded: Config) -> str:
+    """The final network whose estimates a refiner learns from where there are no labels."""
+    return loaded.refine.estimates or next(iter(loaded.final.models))
 
 
 def split_of(loaded: Config, name: str) -> Split:
@@ -345,6 +391,8 @@ def check_device(loaded: Config, kind: str) -> None:
     """Raise `EvoPoseError` when the device `kind` is not there, or several of it are asked for where there is one."""
     devices.check(kind)
     wanted = {"final.train.devices": loaded.final.train.devices}
+    if loaded.refine.enabled:
+        wanted["refine.train.devices"] = loaded.refine.train.devices
     if loaded.search.enabled:
         wanted = {"search.train.devices": loaded.search.train.devices, **wanted}
     for key, number in wanted.items():
@@ -408,9 +456,9 @@ def submissions(loaded: Config) -> list[str]:
     if test is not None and test.detections and Path(test.detections).is_file() and Path(test.images).is_dir():
         kinds.append("test")
     return [
-        f"{model}/submission_{kind}/person_keypoints_{image_set(split_of(loaded, PREDICTED[kind]))}_{model}_results.zip"
+        f"{model}/submission_{kind}/person_keypoints_{image_set(split_of(loaded, predicted_split(kind)))}_{model}_results.zip"
         for model in loaded.final.models
-        for kind in kinds
+        for kind in with_refined(loaded, kinds)
     ]
 
 

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.paper import server
 
-    log.info("written: %s", server.enter(arguments.stats, arguments.model))
+    log.info("written: %s", server.enter(arguments.stats, arguments.model, arguments.refined))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
         help="the server's answer (JSON): AP, AP50, AP75, APM, APL, AR, from 0 to 1",
     )
     options.add_argument("--model", type=Path, required=True, help="results/<experiment>/models/<name> of the network")
+    options.add_argument("--refined", action="store_true", help="the answer is on results that a refiner made better")
     return options
 
 

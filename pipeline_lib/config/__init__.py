@@ -16,6 +16,7 @@ from pipeline_lib.config.experiment import Config, load, schema
 from pipeline_lib.config.fields import HEAD_STRIDE, MODULES, SEED, STEM_STRIDE, Genotype, NonNegative, Positive, Section
 from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, ModelConfig, ReportConfig
 from pipeline_lib.config.keypoints import COCO_KEYPOINTS, POSETRACK_KEYPOINTS, KeypointSchema
+from pipeline_lib.config.refine import RefineConfig, RefinerTraining
 from pipeline_lib.config.search import PAPER_ANCESTOR, PAPER_SPACE, SearchConfig, SearchSpace, overall_stride
 from pipeline_lib.config.training import FLIP_ONLY, Augmentation, Reach, TrainSettings
 
@@ -44,6 +45,8 @@ __all__ = [
     "NonNegative",
     "Positive",
     "Reach",
+    "RefineConfig",
+    "RefinerTraining",
     "ReportConfig",
     "SearchConfig",
     "SearchSpace",

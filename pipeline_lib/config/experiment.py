@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pipeline_lib.config.dataset import ConversionSettings, DatasetConfig
 from pipeline_lib.config.fields import HEAD_STRIDE, SEED, STEM_STRIDE, Name, NonNegative, Section, _without_empty
 from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, ReportConfig
+from pipeline_lib.config.refine import RefineConfig, shared
 from pipeline_lib.config.search import SearchConfig, overall_stride
 from pipeline_lib.config.training import FLIP_ONLY, RELEASED, RELEASED_HALF_BODY, TrainSettings
 from pipeline_lib.errors import ConfigError
@@ -38,6 +39,7 @@ class Config(Section):
     train: TrainSettings = Field(TrainSettings(), description="Defaults of search.train and final.train.")
     search: SearchConfig = Field(SearchConfig(), description="The evolution.")
     final: FinalConfig
+    refine: RefineConfig = Field(RefineConfig(), description="The refinement of the final networks' results.")
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Prediction and metrics.")
     report: ReportConfig = Field(ReportConfig(), description="Pictures of the report.")
     paper_prefix: Annotated[str, Field(pattern=PREFIX, max_length=64)] = Field(
@@ -52,20 +54,24 @@ class Config(Section):
             return value
         merged = _without_empty(cls, value)
         released = value.get("preset") == "released"
-        shared = _without_empty(TrainSettings, merged.get("train", {}))
+        common = _without_empty(TrainSettings, merged.get("train", {}))
         for section in ("search", "final"):
             given = merged.get(section, {})
             own = given.get("train") if isinstance(given, Mapping) else 0
             own = _without_empty(TrainSettings, {} if own is None else own)
-            if not isinstance(shared, Mapping) or not isinstance(own, Mapping) or not (shared or own or released):
+            if not isinstance(common, Mapping) or not isinstance(own, Mapping) or not (common or own or released):
                 continue
-            train = {**shared, **own}
+            train = {**common, **own}
             if released:
                 augmentation = train.get("augmentation", FLIP_ONLY.model_dump(exclude={"half_body_probability"}))
                 if isinstance(augmentation, Mapping):
                     augmentation = {"half_body_probability": RELEASED_HALF_BODY, **augmentation}
                 train = {"l2_depthwise": False, **train, "augmentation": augmentation}
             merged[section] = {**given, "train": train}
+        refine = merged.get("refine", {})
+        # Of a refiner that is not trained, nobody wants to hear that its batch does not suit their devices.
+        if isinstance(common, Mapping) and isinstance(refine, Mapping) and refine.get("enabled"):
+            merged["refine"] = shared(common, refine)
         if released:
             for section, values in RELEASED.items():
                 if isinstance(merged.get(section, {}), Mapping):
@@ -114,6 +120,13 @@ class Config(Section):
                 f"search.space.head_layers: {space.head_layers} layers enlarge {growth} times, but the backbone may reduce "
                 f"only {least} times: heat maps would be larger than the input; use fewer"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _estimates_of_a_final_network(self) -> Self:
+        name = self.refine.estimates
+        if self.refine.enabled and name is not None and name not in self.final.models:
+            raise ValueError(f"refine.estimates: {name} is none of final.models: {', '.join(self.final.models)}")
         return self
 
     @model_validator(mode="after")

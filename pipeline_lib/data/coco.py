@@ -43,6 +43,7 @@ class Person:
     box: Box  # x, y, width, height in pixels
     keypoints: tuple[float, ...]  # K x (x, y, v)
     score: float = 1.0
+    area: float = 0.0  # of an annotation, in pixels
 
     @property
     def labelled(self) -> bool:
@@ -139,7 +140,7 @@ def ground_truth(
                 continue
             if crowd or unlabelled:
                 keypoints = (0.0,) * len(keypoints)
-            selection.keep((image.image_id, identity), Person(image, identity, clean, keypoints))
+            selection.keep((image.image_id, identity), Person(image, identity, clean, keypoints, area=float(area)))
     return selection.result()
 
 

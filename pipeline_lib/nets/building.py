@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from pipeline_lib.nets import blocks
-from pipeline_lib.nets.layers import IMAGE, IMAGE_CHANNELS, Network, Weights, initial_weights
+from pipeline_lib.nets.layers import IMAGE, Network, Weights, initial_weights
 from pipeline_lib.nets.weights import set_weights
 
 # Mean side of the input up to which a drop rate holds, EfficientNet's; larger inputs have LARGEST_RATE.
@@ -26,8 +26,8 @@ def build_architecture(
 ) -> keras.Model:
     """The Keras network of `architecture`.
 
-    It takes normalised float32 images (N, height, width, 3) and gives float32 heat maps (N, H', W', keypoints) without
-    an activation. Layers compute in the global dtype policy, the final convolutions in float32.
+    It takes normalised float32 images (N, height, width, 3), of a refiner with the maps of a pose behind them, and gives
+    float32 heat maps (N, H', W', keypoints) without an activation. Layers compute in the global dtype policy, the final convolutions in float32.
 
     Args:
         architecture: what it computes.
@@ -42,9 +42,10 @@ def build_architecture(
     if stochastic_depth is None:
         stochastic_depth = stochastic_depth_rate(architecture.height, architecture.width)
     options = blocks.LayerOptions(batch_norm_momentum, stochastic_depth, l2, l2_depthwise, seed)
-    image = keras.Input((architecture.height, architecture.width, IMAGE_CHANNELS), name=IMAGE)
+    layers = architecture.layers()
+    image = keras.Input((architecture.height, architecture.width, layers[0].in_channels), name=IMAGE)
     outputs: dict[str, Any] = {IMAGE: image}
-    for layer in architecture.layers():
+    for layer in layers:
         inputs = [outputs[name] for name in layer.inputs]
         outputs[layer.name] = blocks.apply(layer, options, inputs if len(inputs) > 1 else inputs[0])
     maps: Any = [outputs[each.layer] for each in architecture.supervised()]

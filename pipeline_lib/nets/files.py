@@ -11,7 +11,7 @@ from pipeline_lib.artifacts import load_metadata, load_weights, save_weights, we
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.nets.inherit import check_weights
 from pipeline_lib.nets.layers import Network, Weights, tensors
-from pipeline_lib.nets.registry import from_json
+from pipeline_lib.nets.registry import Published, from_json, is_refiner
 from pipeline_lib.nets.spec import Architecture
 
 ARCHITECTURE, KEYPOINTS = "architecture", "keypoints"
@@ -41,7 +41,30 @@ def size(network: Network) -> int:
 
 
 def load(path: str | PathLike[str]) -> tuple[Network, Weights]:
-    """The network and weights of a file; raises `ArtifactError` naming the file when they do not fit together."""
+    """The pose network and weights of a file.
+
+    Raises `ArtifactError` naming the file when they do not fit together, and when the network is a refiner, which sees
+    more than images.
+    """
+    network, weights = load_any(path)
+    if is_refiner(network):
+        raise ArtifactError(
+            f"{path}: weights of a refiner, which takes poses beside the images; use those of a pose network here, and "
+            "scripts/refine.py with these"
+        )
+    return network, weights
+
+
+def load_refiner(path: str | PathLike[str]) -> tuple[Published, Weights]:
+    """The refiner and weights of a file; raises `ArtifactError` as `load`, and for a pose network."""
+    network, weights = load_any(path)
+    if not (isinstance(network, Published) and is_refiner(network)):
+        raise ArtifactError(f"{path}: weights of a refiner are expected, such as refiner/weights.safetensors of a run")
+    return network, weights
+
+
+def load_any(path: str | PathLike[str]) -> tuple[Network, Weights]:
+    """`load`, of a pose network or a refiner."""
     weights, metadata = load_weights(path)
     network = _network(path, metadata)
     try:

@@ -212,9 +212,9 @@ class Builder:
         prefix, block: of the layers to come.
     """
 
-    def __init__(self, height: int, width: int, epsilon: float = EPSILON) -> None:
+    def __init__(self, height: int, width: int, epsilon: float = EPSILON, channels: int = IMAGE_CHANNELS) -> None:
         self.layers: list[LayerSpec] = []
-        self.name, self.channels, self.size = IMAGE, IMAGE_CHANNELS, (height, width)
+        self.name, self.channels, self.size = IMAGE, channels, (height, width)
         self.prefix = ""
         self.block: Block | None = None
         self.epsilon = epsilon

@@ -54,7 +54,11 @@ def _resnet(depth: int) -> Application:
 _APPLICATIONS: dict[str, Callable[[], Application]] = {
     EFFICIENTNET: _efficientnet,
     "cpn": partial(_resnet, 50),
-    **{f"simple_baseline_r{depth}": partial(_resnet, depth) for depth in resnet.BLOCKS},
+    **{
+        f"{kind}_r{depth}": partial(_resnet, depth)
+        for kind in ("simple_baseline", "posefix")
+        for depth in resnet.BLOCKS
+    },
 }
 
 
@@ -172,7 +176,7 @@ Donor = tuple[str, Sequence[TensorSpec], Weights, list[str], tuple[str, ...] | N
 
 def _own(path: str, file: Path, network: Network) -> Donor:
     try:
-        donor, weights = files.load(file)
+        donor, weights = files.load_any(file)
         keypoints = files.load_keypoints(file)
     except ArtifactError as error:
         raise ArtifactError(str(error).replace(str(file), path)) from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_lib.config import PAPER_SPACE, SearchSpace
 from pipeline_lib.errors import ArtifactError, ConfigError
 from pipeline_lib.nets.layers import LayerSpec, Network, Stored, Supervised
-from pipeline_lib.nets.published import cpn, efficientnet, hrnet, mspn, simple_baseline
+from pipeline_lib.nets.published import cpn, efficientnet, hrnet, mspn, posefix, resnet, simple_baseline
 from pipeline_lib.nets.spec import FINAL, Architecture
 from pipeline_lib.search.genotype import EVOPOSE2D_S, EVOPOSE2D_XS, Nesting
 from pipeline_lib.search.scaling import coefficients
@@ -71,6 +71,18 @@ PUBLISHED = {
 
 NAMES = (*EVOPOSE2D, *PUBLISHED)
 
+REFINERS = {
+    f"posefix_r{depth}": Recipe(
+        "Moon et al., PoseFix: Model-agnostic General Human Pose Refinement Network, CVPR 2019",
+        "",
+        partial(posefix.layers, depth=depth),
+    )
+    for depth in resnet.BLOCKS
+}
+"""Networks that take a pose beside the image, and so are no pose networks: those of `NAMES` are."""
+
+_RECIPES = {**PUBLISHED, **REFINERS}
+
 
 def origin(name: str) -> tuple[str, str]:
     """(source, row of Table 3) of a named network."""
@@ -81,7 +93,7 @@ def origin(name: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Published(Stored):
-    """One of the `PUBLISHED` networks for an input of `height` x `width` pixels, both divisible by 32 (`ConfigError`)."""
+    """One of `PUBLISHED` or `REFINERS` for an input of `height` x `width` pixels, both divisible by 32 (`ConfigError`)."""
 
     network: str
     height: int
@@ -89,7 +101,7 @@ class Published(Stored):
     keypoints: int = 17
 
     def __post_init__(self) -> None:
-        if self.network not in PUBLISHED:
+        if self.network not in _RECIPES:
             raise ConfigError(f"unknown network {self.network!r}; known are {', '.join(NAMES)}")
         if self.height < STRIDE or self.width < STRIDE or self.height % STRIDE or self.width % STRIDE:
             near = [max(1, round(side / STRIDE)) * STRIDE for side in (self.height, self.width)]
@@ -102,11 +114,11 @@ class Published(Stored):
 
     def layers(self) -> list[LayerSpec]:
         """Every layer in order of computation; the last one's output are the heat maps."""
-        return PUBLISHED[self.network].layers(self.height, self.width, self.keypoints)
+        return _RECIPES[self.network].layers(self.height, self.width, self.keypoints)
 
     def supervised(self) -> tuple[Supervised, ...]:
         """The outputs that are trained."""
-        return PUBLISHED[self.network].supervised
+        return _RECIPES[self.network].supervised
 
 
 def from_json(text: str) -> Network:
@@ -137,12 +149,29 @@ def architecture(
         if name_or_genotype not in EVOPOSE2D:
             if scale is not None and name_or_genotype in PUBLISHED:
                 raise ConfigError(f"{name_or_genotype} cannot be scaled; only {', '.join(EVOPOSE2D)} and genotypes can")
+            if name_or_genotype in REFINERS:
+                raise ConfigError(
+                    f"{name_or_genotype} is no pose network: it refines the poses of one, and takes them beside the image; "
+                    "name it as refine.network"
+                )
             return Published(name_or_genotype, height, width, keypoints)
         genotype, nominal = EVOPOSE2D[name_or_genotype]
         scale = scale or coefficients(*nominal)[1:]
     else:
         genotype = name_or_genotype
     return Architecture.from_space(genotype, space, height, width, keypoints, scale or (1.0, 1.0))
+
+
+def refiner(name: str, height: int, width: int, keypoints: int) -> Published:
+    """The network of `REFINERS` of this name; raises `ConfigError` that lists them for any other."""
+    if name not in REFINERS:
+        raise ConfigError(f"{name} refines no poses; one of {', '.join(REFINERS)} is expected")
+    return Published(name, height, width, keypoints)
+
+
+def is_refiner(network: Network) -> bool:
+    """Whether a network takes a pose beside the image."""
+    return isinstance(network, Published) and network.network in REFINERS
 
 
 def build(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline_lib.paper import server, tables
+from pipeline_lib.paper import tables
 from pipeline_lib.paper.tables import BatchSize, Result
 
 SEARCHES = {"E1": "E1", "E2": "E2", "E3": "E3", "E3 (no weight transfer)": "E3_scratch"}
@@ -14,7 +14,7 @@ CHAMPION = "E3"
 
 SUMMARY, CHAMPION_FILES = "summary.json", ("champion.json", "champion.safetensors")
 HISTORY, LATENCY = "models/*/history.csv", "models/*/latency.json"
-TEST_DEV = f"models/*/{server.FILE}"
+TEST_DEV = "models/*/metrics_test_dev*.json"
 POPULATIONS = "search/gen_*/population.csv"
 
 
@@ -24,13 +24,14 @@ def of_batch_size(row: BatchSize) -> str:
     return f"table1_{row.batch}{rest}"
 
 
-def of_result(row: Result) -> str | None:
-    """The experiment of a row of Table 3; None where this version has none: PoseFix (starred).
+def of_result(row: Result) -> str:
+    """The experiment of a row of Table 3.
 
-    The input size is a part of the name where it is not the first that the table has of the network.
+    The input size is a part of the name where it is not the first that the table has of the network. A starred row is that
+    of its pose network with PoseFix.
     """
     if row.starred:
-        return None
+        return f"{of_result(tables.without_posefix(row))}_posefix"
     if row.dataset == "posetrack_val":
         return f"posetrack_{row.network}"
     first = next(other for other in tables.table3() if other.network == row.network)
@@ -43,7 +44,7 @@ def _table_1() -> list[str]:
 
 
 def _table_3() -> list[str]:
-    return list(dict.fromkeys(name for row in tables.table3() if (name := of_result(row)) is not None))
+    return list(dict.fromkeys(map(of_result, tables.table3())))
 
 
 def names() -> list[str]:

@@ -11,8 +11,11 @@ from pipeline_lib.artifacts import SCHEMA_VERSION, read_json, write_json
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.paper.tables import METRICS
 
-FILE = "metrics_test_dev.json"
-"""In the folder of a final network, results/<experiment>/models/<name>/."""
+
+def file(refined: bool) -> str:
+    """The name in the folder of a final network, results/<experiment>/models/<name>/; of its refined results or not."""
+    return f"metrics_test_dev{'_refined' if refined else ''}.json"
+
 
 SOURCE = "COCO's server"
 
@@ -22,7 +25,7 @@ STATS = (*METRICS, "AR50", "AR75", "ARM", "ARL")
 _SIZES = {"5": "50", "MEDIUM": "M", "LARGE": "L"}
 
 
-def enter(stats: str | PathLike[str], model: str | PathLike[str]) -> Path:
+def enter(stats: str | PathLike[str], model: str | PathLike[str], refined: bool = False) -> Path:
     """Write the server's answer, the JSON file `stats`, into the folder of a final network, and return the file.
 
     Raises `ArtifactError` when the folder is not there, or the answer does not have every metric of Table 3.
@@ -32,7 +35,7 @@ def enter(stats: str | PathLike[str], model: str | PathLike[str]) -> Path:
             f"{model}: no such folder; name that of a final network, results/<experiment>/models/<name>"
         )
     found = _metrics(read_json(stats), stats)
-    path = Path(model) / FILE
+    path = Path(model) / file(refined)
     write_json(path, {"schema_version": SCHEMA_VERSION, "source": SOURCE, "metrics": found})
     return path
 

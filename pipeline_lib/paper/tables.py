@@ -139,6 +139,17 @@ def table3() -> list[Result]:
     return _read("table3.csv", Result)
 
 
+def without_posefix(row: Result) -> Result:
+    """The row of Table 3 whose poses a starred row refines: its method at the same size, on the same data set."""
+    name = row.method.partition(" ")[0].rstrip("*")
+    return next(
+        other
+        for other in table3()
+        if (other.method.partition(" ")[0], other.starred) == (name, False)
+        and (other.dataset, other.height, other.width) == (row.dataset, row.height, row.width)
+    )
+
+
 def table4() -> list[Module]:
     """Table 4, in the printed order."""
     return _read("table4.csv", Module)

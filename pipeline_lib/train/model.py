@@ -85,14 +85,15 @@ class PoseModel(keras.Model):
         # Keras' own accumulation counts every part as a step: of the schedule, and of Adam's bias correction.
         import tensorflow as tf
 
-        x, y, weight = (self._parts(tensor) for tensor in keras.utils.unpack_x_y_sample_weight(data))
+        x, y, weight = keras.tree.map_structure(self._parts, keras.utils.unpack_x_y_sample_weight(data))
         variables = [variable.value for variable in self.trainable_weights]
 
         def add(part: Any, *sums: Any) -> Any:
+            images = keras.tree.map_structure(lambda parts: parts[part], x)
             with tf.GradientTape() as tape:
-                y_pred = self(x[part], training=True)
-                loss = self.compute_loss(x[part], y[part], y_pred, weight[part], training=True)
-            self._loss_tracker.update_state(loss * self.replicas, sample_weight=tf.shape(x)[1])
+                y_pred = self(images, training=True)
+                loss = self.compute_loss(images, y[part], y_pred, weight[part], training=True)
+            self._loss_tracker.update_state(loss * self.replicas, sample_weight=tf.shape(y)[1])
             gradients = tape.gradient(loss, variables)
             return (
                 part + 1,

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib import artifacts
@@ -146,6 +147,15 @@ def opened(beside: str | os.PathLike[str], key: str) -> Iterator[Store]:
                 log.info("%s: left by another training, whose settings, data or code differ; removed", other)
                 shutil.rmtree(other, ignore_errors=True)
         yield Store(folder, key)
+
+
+def digest(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """A digest of named arrays."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        found.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    return found.hexdigest()
 
 
 def key(inputs: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ from typing import Any
 
 from keras import ops
 
+from pipeline_lib.nets.maps import gaussians
+
 PEAK = 255.0
 
 
@@ -22,14 +24,9 @@ def heatmaps(keypoints: Any, input_size: tuple[int, int], output_size: tuple[int
         float32 (N, H', W', K).
     """
     points = ops.cast(keypoints, "float32")
-
-    def profile(axis: int, size: int, input_side: int) -> Any:
-        # Multiplied before it is divided: float32 then rounds halves (x at half a heat-map pixel) like exact arithmetic.
-        centre = ops.floor(points[:, :, axis] * size / input_side + 0.5)
-        distance = ops.arange(size, dtype="float32")[None, :, None] - centre[:, None, :]
-        return ops.exp(-0.5 * ops.square(distance / sigma))
-
-    # A Gaussian is the product of its profiles along x and y.
-    across = profile(0, output_size[1], input_size[1])
-    down = profile(1, output_size[0], input_size[0])
-    return PEAK * down[:, :, None, :] * across[:, None, :, :]
+    # Multiplied before it is divided: float32 then rounds halves (x at half a heat-map pixel) like exact arithmetic.
+    x, y = (
+        ops.floor(points[:, :, axis] * output / side + 0.5)
+        for axis, output, side in ((0, output_size[1], input_size[1]), (1, output_size[0], input_size[0]))
+    )
+    return PEAK * gaussians(x, y, output_size, sigma)

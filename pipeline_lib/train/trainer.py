@@ -3,7 +3,8 @@
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,7 +15,7 @@ from pipeline_lib.config import TrainSettings
 from pipeline_lib.data import records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError, EvoPoseError
 from pipeline_lib.nets import build_architecture, files
-from pipeline_lib.nets.layers import Supervised
+from pipeline_lib.nets.layers import Network, Supervised
 from pipeline_lib.nets.precision import precision
 from pipeline_lib.nets.weights import get_weights
 from pipeline_lib.train import state
@@ -39,6 +40,29 @@ CACHE_BYTES = 2**28
 REMEDY = "lower train.base_rate, or raise train.warmup_epochs"
 
 Weights = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What sets a training apart from that of a pose network, which the defaults are.
+
+    Attributes:
+        training_data, validation_data: the data of a manifest's records, with the arguments of `records.dataset`.
+        model: what is trained, with the arguments of `PoseModel`.
+        rate: the learning rate, of the settings and the steps of an epoch.
+        inputs: JSON values of all that decides its result beside the records and settings.
+    """
+
+    training_data: Callable[..., "tf.data.Dataset"] = records.dataset
+    validation_data: Callable[..., "tf.data.Dataset"] = records.dataset
+    model: Callable[..., PoseModel] = PoseModel
+    rate: Callable[[Any, int], keras.optimizers.schedules.LearningRateSchedule] = lambda settings, steps: warmup_cosine(
+        settings.base_rate, settings.batch, settings.epochs, steps, settings.warmup_epochs, settings.scale_rate
+    )
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+POSES = Task()
 
 
 def train(
@@ -73,8 +97,37 @@ def train(
         EvoPoseError: files that are missing, damaged or do not fit, a device that is not there, accumulation on another
             backend than TensorFlow, a loss that is not a number.
     """
-    _check_backend(settings)
     architecture, tensors = files.load(initial)
+    train_network(
+        architecture,
+        tensors,
+        train_manifest=train_manifest,
+        val_manifest=val_manifest,
+        weights=weights,
+        history=history,
+        settings=settings,
+        seed=seed,
+        device=device,
+        title=title,
+    )
+
+
+def train_network(
+    architecture: Network,
+    tensors: Weights,
+    *,
+    train_manifest: str | os.PathLike[str],
+    val_manifest: str | os.PathLike[str],
+    weights: str | os.PathLike[str],
+    history: str | os.PathLike[str],
+    settings: TrainSettings,
+    seed: int,
+    device: str = "auto",
+    title: str = "training",
+    task: Task = POSES,
+) -> None:
+    """`train` from the initial weights `tensors` of `architecture`, whatever it is trained for."""
+    _check_backend(settings)
     training, validation = (_read(path, architecture.keypoints) for path in (train_manifest, val_manifest))
     devices.configure(settings.cpu_threads, settings.deterministic)
     strategy = devices.strategy(device, settings.devices)
@@ -91,15 +144,19 @@ def train(
             supervised=len(architecture.supervised()) > 1,
         )
     inputs = {
-        "files": [artifacts.sha256(path) for path in (initial, train_manifest, val_manifest)],
+        "architecture": architecture.to_json(),
+        "initial": state.digest(tensors),
+        "records": [artifacts.sha256(path) for path in (train_manifest, val_manifest)],
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
         "devices": [devices.name(strategy), strategy.num_replicas_in_sync],
+        "task": task.inputs,
     }
     with state.opened(weights, state.key(inputs)) as store:
         kept = fit(
             *(network, training, validation, settings, seed, history, strategy, title),
             supervised=architecture.supervised(),
+            task=task,
             store=store,
         )
         files.save(weights, architecture, kept, training.keypoints.names)
@@ -117,13 +174,14 @@ def fit(
     strategy: "tf.distribute.Strategy",
     title: str = "training",
     supervised: Sequence[Supervised] = HEAT_MAPS,
+    task: Task = POSES,
     *,
     store: state.Store,
 ) -> Weights:
     """Train `network`, made in the scope of `strategy`; returns the weights of the epoch that `settings.keep` asks for.
 
-    `supervised` says how each of its outputs is trained. Writes the file `history` and a state into `store` after every
-    epoch, and goes on from the state there is. Raises what `train` raises.
+    `supervised` says how each of its outputs is trained, `task` what for. Writes the file `history` and a state into
+    `store` after every epoch, and goes on from the state there is. Raises what `train` raises.
     """
     steps = training.examples // settings.batch
     if steps == 0:
@@ -146,7 +204,7 @@ def fit(
     }
 
     def train_data(first: int, last: int, done: int) -> "tf.data.Dataset":
-        return records.dataset(
+        return task.training_data(
             training,
             augmentation=settings.augmentation,
             initial_epoch=first,
@@ -157,14 +215,12 @@ def fit(
             **shared,
         )
 
-    val_data = records.dataset(validation, **shared)
+    val_data = task.validation_data(validation, **shared)
     if validation.examples * height * width * 3 <= CACHE_BYTES:
         val_data = val_data.cache()
 
-    rate = warmup_cosine(
-        settings.base_rate, settings.batch, settings.epochs, steps, settings.warmup_epochs, settings.scale_rate
-    )
-    model = compiled(network, rate, settings, steps, strategy, supervised)
+    rate = task.rate(settings, steps)
+    model = compiled(network, rate, settings, steps, strategy, supervised, task.model)
 
     written = History(history, devices.name(strategy), strategy.num_replicas_in_sync)
     progress = Progress(title, settings.epochs, steps, settings.batch)
@@ -216,11 +272,15 @@ def compiled(
     steps: int,
     strategy: "tf.distribute.Strategy",
     supervised: Sequence[Supervised] = HEAT_MAPS,
+    make: Callable[..., PoseModel] = PoseModel,
 ) -> PoseModel:
-    """`network`, made in the scope of `strategy`, ready for epochs of `steps` steps at the learning rate `rate`."""
+    """`network`, made in the scope of `strategy`, ready for epochs of `steps` steps at the learning rate `rate`.
+
+    `make` has the arguments of `PoseModel`.
+    """
     with strategy.scope():
         sigma = settings.heatmap_sigma * network.outputs[-1].shape[1] / SIGMA_REFERENCE_HEIGHT
-        model = PoseModel(network, sigma, strategy.num_replicas_in_sync, supervised, settings.accumulation)
+        model = make(network, sigma, strategy.num_replicas_in_sync, supervised, settings.accumulation)
         model.compile(
             Adam(rate),
             jit_compile=settings.jit_compile,

@@ -39,7 +39,7 @@ def loaded(name, *others):
 
 
 def test_every_experiment_of_the_paper_has_a_file_and_every_file_one():
-    assert sorted(NAMES) == sorted(experiments.names()) and len(NAMES) == 4 + 6 + 18 + 4
+    assert sorted(NAMES) == sorted(experiments.names()) and len(NAMES) == 4 + 6 + 20 + 4
     assert {name for name in NAMES if name.startswith("posetrack")} == set(POSETRACK)
     rows = [row for row in paper.table3() if not row.starred]
     for row in rows:
@@ -80,6 +80,39 @@ def test_the_header_names_the_command_and_says_what_was_reproduced(name):
     for part in ("# Paper: ", "# Cost: ", "# Reproduced here: "):
         assert header.count(part) == 1, part
     assert all(len(line) <= 130 for line in header.splitlines())
+
+
+POSEFIX = [name for name in NAMES if name.endswith("_posefix")]
+
+
+@pytest.mark.parametrize("name", POSEFIX)
+def test_experiments_with_posefix_are_those_without_and_a_refiner(name):
+    own, base = loaded(name), loaded(name.removesuffix("_posefix"))
+    assert own.model_copy(update={"experiment": base.experiment, "refine": base.refine}) == base
+    assert own.refine.enabled and not base.refine.enabled
+    refine, train = own.refine, own.refine.train
+    assert (refine.network, refine.height, refine.width, refine.pose_sigma) == ("posefix_r152", 384, 288, 9)
+    assert (train.epochs, train.milestones, train.base_rate, train.scale_rate) == (140, (90, 120), 5e-4, False)
+    assert (train.precision, train.devices, train.keep) == ("bfloat16", 8, "last")
+    augmentation = train.augmentation
+    assert (augmentation.flip, augmentation.scale_std, augmentation.scale_limit) == (0.5, 0.3, 0.3)
+    assert (augmentation.rotation_probability, augmentation.rotation_std) == (0.6, 40)
+    (row,) = [row for row in paper.table3() if row.dataset == "coco_val" and experiments.of_result(row) == name]
+    before = paper.without_posefix(row)
+    assert row.starred and f"({before.AP} without PoseFix)" in HEADERS[name]
+    small = loaded(name, SMOKE).refine
+    assert (small.enabled, small.network, small.height, small.width) == (True, "posefix_r50", 64, 64)
+    assert (small.train.epochs, small.train.batch, small.train.precision, small.train.devices) == (1, 8, "float32", 1)
+
+
+def test_starred_rows_are_their_networks_with_posefix():
+    names = {(row.method, row.dataset): experiments.of_result(row) for row in paper.table3() if row.starred}
+    assert names == {
+        (method, dataset): f"table3_{name}_posefix"
+        for method, name in (("HRNet-W48* [51]", "hrnet_w48_pretrained_384x288"), ("EvoPose2D-L*", "evopose2d_l"))
+        for dataset in ("coco_val", "coco_test_dev")
+    }
+    assert len(POSEFIX) == 2
 
 
 def stated(name):

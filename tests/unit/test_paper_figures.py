@@ -251,4 +251,4 @@ def test_experiments_of_the_rows():
     assert found["SB (R-152) [14]", "coco_test_dev", 384] == "table3_simple_baseline_r152_pretrained_384x288"
     assert found["EvoPose2D-M", "coco_val", 384] == "table3_evopose2d_m"
     assert found["SB-R50", "posetrack_val", 256] == "posetrack_simple_baseline_r50"
-    assert found["EvoPose2D-L*", "coco_val", 512] is None
+    assert found["EvoPose2D-L*", "coco_val", 512] == "table3_evopose2d_l_posefix"

@@ -82,10 +82,10 @@ def test_without_results_all_that_needs_a_run_is_not_run(tmp_path):
     assert [len(table) - 1 for table in tables_of(text(sheet))] == [20, 6, 4]
     for dataset in range(3):
         for row in grid(sheet, dataset):
-            missing = "-" if "*" in row["method"] else "not run"
+            missing = "not run"
             for name in ("FPS", *METRICS):
                 assert row[name].split(" / ")[1] == missing, row
-    assert {row["status"] for row in sheet.rows} == {"not run", "not available"}
+    assert {row["status"] for row in sheet.rows} == {"not run"}
     measured = ("fps", *METRICS)
     assert all(row[name] is None for row in sheet.rows for name in measured)
 
@@ -120,7 +120,7 @@ def test_the_papers_values_are_in_every_table(tmp_path):
     posetrack = row_of(sheet, "EvoPose2D-M", "384x288", "yes", dataset=2)
     assert posetrack["AP"] == "60.4 / not run" and posetrack["run here"] == "not run"
     starred = row_of(sheet, "EvoPose2D-L*", "512x384")
-    assert starred["params (M)"] == "14.7 / -" and "PoseFix" in starred["run here"]
+    assert starred["params (M)"] == "14.7 / -" and starred["run here"] == "not run"
 
 
 REFERENCE = {row["network"]: row for row in csv.DictReader(io.StringIO("""network,params,flops
@@ -191,6 +191,28 @@ def test_a_result_stands_beside_the_papers(tmp_path):
     assert (written["AP"], written["status"]) == (70.12, "comparable")
     assert written["hours"] == pytest.approx(5.4)
     assert [one["run here"] for one in grid(found)].count("not run") == 5
+
+
+def test_a_starred_row_has_the_refined_result_and_the_plain_row_does_not(tmp_path):
+    name, kinds = "table3_evopose2d_l_posefix", ("ground_truth", "detections")
+    results_folder = finish(tmp_path, name, boxes=(*kinds, *(f"{kind}_refined" for kind in kinds)))
+    written = artifacts.read_json(results_folder / "summary.json")
+    for entry in written["models"]:
+        if entry["boxes"] == "detections_refined":
+            entry["metrics"] = METRICS | {"AP": 0.7755}
+    artifacts.write_json(results_folder / "summary.json", written)
+    sheet = table3.sheet(place(tmp_path))
+    starred = row_of(sheet, "EvoPose2D-L*", "512x384")
+    assert starred["AP"] == "77.5 / 77.5" and starred["run here"].startswith("coco2017, 512x384, 200 epochs")
+    assert row_of(sheet, "EvoPose2D-L", "512x384")["run here"] == "not run"
+    assert row_of(sheet, "EvoPose2D-L*", "512x384", dataset=1)["run here"].endswith("by COCO's server alone")
+    # A refiner of another kind is no comparison.
+    written["settings"]["refine"]["train"]["epochs"] = 3
+    artifacts.write_json(results_folder / "summary.json", written)
+    assert row_of(table3.sheet(place(tmp_path)), "EvoPose2D-L*", "512x384")["AP"] == "77.5 / (77.5)"
+    # The same run without detections.
+    finish(tmp_path, name, boxes=("ground_truth", "ground_truth_refined"))
+    assert row_of(table3.sheet(place(tmp_path)), "EvoPose2D-L*", "512x384")["AP"] == "77.5 / (90.0)"
 
 
 def test_a_result_of_table_3(tmp_path):
@@ -734,7 +756,7 @@ def test_files_are_those_of_the_item_alone(tmp_path):
     assert (
         found("figure_1")[0] == network
         and found("table_3")[1] == found("figure_1")[1]
-        and len(found("table_3")[1]) == 18 + 4
+        and len(found("table_3")[1]) == 20 + 4
     )
     assert found("table_4") == found("table_5") == ([], set())
     assert found("figure_5")[0] == [f"{name}/{file}" for name in ("E1", "E3") for file in ("summary.json", *pools)]

@@ -43,7 +43,7 @@ wildcard_constraints:
     model="|".join(map(re.escape, cfg.final.models)),
     records="|".join(map(re.escape, plan.record_folders(cfg))),
     split="|".join(map(re.escape, plan.record_sets(cfg))),
-    boxes="|".join(plan.PREDICTED),
+    boxes="|".join([*plan.PREDICTED, *plan.refined(plan.PREDICTED)]),
 
 
 # Programs are found and import the library however Snakemake was started; their messages go to the log of the rule,
@@ -158,6 +158,11 @@ def get_final_records(split):
     )
 
 
+def get_refiner_records(split):
+    """The manifest of the records that the refiner is trained on, or measured on."""
+    return f"<dataset>/{plan.refiner_records(cfg, split)}/manifest.json"
+
+
 def get_champion(wildcards):
     """What a final network is scaled from; nothing where it is a published one."""
     scaled = cfg.final.models[wildcards.model].network is None
@@ -213,7 +218,17 @@ def get_submissions():
 
 def get_images(wildcards):
     """The list of the images that were predicted."""
-    return plan.split_of(cfg, plan.PREDICTED[wildcards.boxes]).annotations
+    return get_predicted(wildcards).annotations
+
+
+def get_predicted(wildcards):
+    """The images and annotations of what was predicted."""
+    return plan.split_of(cfg, plan.predicted_split(wildcards.boxes))
+
+
+def get_estimates(boxes):
+    """A result list of the network whose estimates stand for labels that are missing."""
+    return f"<results>/models/{plan.estimates(cfg)}/predictions_{boxes}.json"
 
 
 def get_box_manifest(wildcards):
@@ -221,11 +236,11 @@ def get_box_manifest(wildcards):
 
 
 def get_metrics(wildcards):
-    """The metrics of every final network on every kind of boxes."""
+    """The metrics of every final network on every kind of boxes, refined ones too."""
     return expand(
         "<results>/models/{model}/metrics_{boxes}.json",
         model=cfg.final.models,
-        boxes=plan.boxes(cfg),
+        boxes=plan.with_refined(cfg, plan.boxes(cfg)),
     )
 
 

@@ -14,6 +14,8 @@ rule predict:
         "<logs>/models/{model}/predict_{boxes}.log",
     benchmark:
         "<benchmarks>/models/{model}/predict_{boxes}.tsv"
+    wildcard_constraints:
+        boxes="|".join(plan.PREDICTED),
     conda:
         "../../envs/evopose.yaml"
     threads: cfg.evaluation.cpu_threads
@@ -74,7 +76,7 @@ rule evaluate:
         "<benchmarks>/{source}/evaluate_{boxes}.tsv"
     wildcard_constraints:
         source="mean_pose|models/[^/]+",
-        boxes="|".join(plan.BOXES),
+        boxes="|".join([*plan.BOXES, *plan.refined(plan.BOXES)]),
     localrule: True
     conda:
         "../../envs/evopose.yaml"

@@ -22,6 +22,8 @@ from pipeline_lib.plots.tables import Epoch, Individual
 log = logging.getLogger(__name__)
 
 DETECTIONS, GROUND_TRUTH = "detections", "ground_truth"
+_REFINED = "_refined"
+"""Behind the boxes of results that a refiner made better."""
 PERCENT = 100
 HOUR = 3600  # seconds
 NOTHING = "-"
@@ -34,7 +36,6 @@ LATENCY_PASS = {"batch": 1, "dtype": "float32"}
 class Status(StrEnum):
     """How far an experiment is, and whether its results can be compared."""
 
-    UNAVAILABLE = "not available"
     NOT_RUN = "not run"
     UNFINISHED = "unfinished"
     DAMAGED = "damaged"
@@ -106,7 +107,7 @@ class Found:
     def cell(self, value: Any, text: Callable[[Any], str] = str) -> str:
         """A measured value for a table: in brackets where it cannot be compared, in words where there is none."""
         if not self.measured:
-            return NOTHING if self.status is Status.UNAVAILABLE else str(self.status)
+            return str(self.status)
         if value is None:
             return NOTHING
         return f"({text(value)})" if self.status is Status.OTHER else text(value)
@@ -141,8 +142,11 @@ class Search(Found):
     pools: Mapping[int, Sequence[Individual]] = field(default_factory=dict)
 
 
-def training(place: Place, experiment: str) -> Training:
-    """What exists of an experiment without a search. A file that cannot be read makes it damaged, and is named."""
+def training(place: Place, experiment: str, refined: bool = False) -> Training:
+    """What exists of an experiment without a search. A file that cannot be read makes it damaged, and is named.
+
+    With `refined`, the metrics are those of the results that a refiner made better.
+    """
     meant = place.meant(experiment)
     (model,) = meant.final.models
     folder = place.folder(experiment)
@@ -150,13 +154,13 @@ def training(place: Place, experiment: str) -> Training:
     if not summary.exists() and not history.exists():
         return Training(folder.name, Status.NOT_RUN, str(Status.NOT_RUN))
     try:
-        return _training(folder, summary, history, model, meant)
+        return _training(folder, summary, history, model, meant, refined)
     except ArtifactError as error:
         log.warning("%s: %s", folder.name, error)
         return Training(folder.name, Status.DAMAGED, f"{Status.DAMAGED}, {SEE_NOTES}", (str(error),))
 
 
-def _training(folder: Path, summary: Path, history: Path, model: str, meant: Config) -> Training:
+def _training(folder: Path, summary: Path, history: Path, model: str, meant: Config, refined: bool) -> Training:
     epochs = tables.read_history(history) if history.exists() else []
     trained = max((epoch.epoch for epoch in epochs), default=0)
     if not summary.exists():
@@ -169,8 +173,9 @@ def _training(folder: Path, summary: Path, history: Path, model: str, meant: Con
         described = f"{Status.UNFINISHED}: {trained} of {_number(own['train']['epochs'], 'epoch')}"
         return Training(folder.name, Status.UNFINISHED, described, history=epochs)
     wanted = DETECTIONS if meant.dataset.val.detections else GROUND_TRUTH
-    boxes = wanted if wanted in measured else GROUND_TRUTH
-    metrics, seen = _metrics(summary, measured, boxes)
+    kind = _REFINED if refined else ""
+    boxes = wanted if f"{wanted}{kind}" in measured else GROUND_TRUTH
+    metrics, seen = _metrics(summary, measured, f"{boxes}{kind}")
     cost = tables.read_cost(history)
     expected, images = facts.of(meant), _images(meant)
     differences = facts.differences(
@@ -187,7 +192,7 @@ def _training(folder: Path, summary: Path, history: Path, model: str, meant: Con
     if trained < own["train"]["epochs"]:
         described += f" (ended early, after {trained})"
     fps, fps_described, unusable = _frame_rate(history.with_name("latency.json"), own)
-    on_server, not_read = _server(history.with_name(server.FILE))
+    on_server, not_read = _server(history.with_name(server.file(refined)))
     return Training(
         experiment=folder.name,
         status=status,

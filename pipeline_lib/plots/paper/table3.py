@@ -17,7 +17,6 @@ from pipeline_lib.plots.paper.sheet import EXACT, LEGEND, Sheet, exact, noted, p
 
 TEST_DEV = "coco_test_dev"
 DATASETS = {"coco_val": "COCO val2017", TEST_DEV: "COCO test-dev", "posetrack_val": "PoseTrack 2018 val"}
-POSEFIX = "not available in this version: PoseFix"
 SERVER, NOT_ON_SERVER = "AP of test-dev: from COCO's server", "AP of test-dev: by COCO's server alone, not run"
 
 DIGITS = (3, 3, 2)
@@ -58,10 +57,7 @@ def sheet(place: Place) -> Sheet:
 
 def run(place: Place, row: paper.Result) -> Training:
     """What exists for a row of the table."""
-    experiment = experiments.of_result(row)
-    if experiment is None:
-        return Training("", Status.UNAVAILABLE, POSEFIX)
-    found = results.training(place, experiment)
+    found = results.training(place, experiments.of_result(row), refined=row.starred)
     if row.dataset != TEST_DEV:
         return found
     described = f"{found.described}; {SERVER if found.server else NOT_ON_SERVER}"

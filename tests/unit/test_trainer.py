@@ -407,7 +407,7 @@ def test_settings_reach_the_network(
     assert seen.pop("weights").keys() == initial_weights(TINY, 1).keys()
     assert seen == {
         "supervised": False,
-        "how": {"supervised": TINY.supervised()},
+        "how": {"supervised": TINY.supervised(), "task": trainer.POSES},
         "architecture": TINY,
         "batch_norm_momentum": 0.7,
         "stochastic_depth": 0.3,
@@ -429,20 +429,21 @@ def test_settings_of_speed_reach_the_data_and_the_compiled_step(
 ) -> None:
     """No result shows them."""
     seen: dict[str, Any] = {"threads": []}
-    dataset = records.dataset
 
     def read(*arguments: Any, **options: Any) -> Any:
         seen["threads"].append(options["threads"])
-        return dataset(*arguments, **options)
+        return records.dataset(*arguments, **options)
 
     def compiled(model: PoseModel, optimizer: Any, **options: Any) -> None:
         seen.update(options)
         raise Reached
 
-    monkeypatch.setattr(records, "dataset", read)
     monkeypatch.setattr(PoseModel, "compile", compiled)
+    settings = TrainSettings(batch=2, cpu_threads=3, steps_per_execution=6, jit_compile=True, deterministic=False)
+    shared = manifest, manifest, settings, 1, tmp_path / "history.csv", tf.distribute.get_strategy()
+    assert trainer.POSES.training_data is trainer.POSES.validation_data is records.dataset
     with pytest.raises(Reached):
-        fit(manifest, tmp_path, cpu_threads=3, steps_per_execution=6, jit_compile=True, deterministic=False)
+        trainer.fit(network(), *shared, task=trainer.Task(read, read))
     assert seen == {"threads": [3, 3], "steps_per_execution": 5, "jit_compile": True}
 
 

@@ -36,8 +36,8 @@ CHILDREN = (1, 2, 2, 1)  # of each generation
 PARENTS = (1, 2, 2, 2)
 GENERATIONS = range(4)
 KEYPOINTS = {"names": ["top", "left", "right"], "sigmas": [0.1, 0.2, 0.2], "flip_pairs": [["left", "right"]]}
-# Programs of no rule, and of the rules that get a data set, which are looked at in test_coco.py.
-OF_OTHER_RULES = ("draw_dag", "conda_environment", "download", "count_persons")
+# Programs of no rule, and of rules that are looked at in test_coco.py and test_refine.py.
+OF_OTHER_RULES = ("draw_dag", "conda_environment", "download", "count_persons", "train_refiner", "refine")
 
 
 class Job(NamedTuple):

@@ -193,7 +193,8 @@ def _missing(loaded: Config) -> str | None:
         f"{key}: {path}" for key, path in weights.items() if any(not Path(file).is_file() for file in local(path))
     ]:
         problems.append(
-            f"pretrained weights: no such file: {', '.join(missing)}; put them there, name their place, or leave the key out"
+            f"pretrained weights: no such file: {', '.join(missing)}; put them there (those below results/ "
+            "are made by their own experiment), name their place, or leave the key out"
         )
     return "; ".join(problems) or None
 

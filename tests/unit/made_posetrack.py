@@ -39,7 +39,10 @@ def video(
             points = rng.uniform([x, y], [x + w, y + h], (17, 2)).round(5)
             seen = rng.integers(0, 2, 17)
             seen[0], seen[list(EARS)] = 1, 0
-            keypoints = np.column_stack([points * seen[:, None], seen]).ravel().tolist()
+            points[~seen.astype(bool)] *= [[0], [1]][
+                track % 2
+            ]  # of an unlabelled one nothing counts, whatever is written
+            keypoints = np.column_stack([points, seen]).ravel().tolist()
             annotations.append(
                 {"bbox_head": [x, y, 5, 5], "keypoints": keypoints, "track_id": track, "image_id": image}
                 | {"bbox": [x, y, w, h], "scores": [], "category_id": 1, "id": 100 * image + track}

@@ -739,6 +739,7 @@ def test_files_are_those_of_the_item_alone(tmp_path):
     write_champion(finish_search(tmp_path, "E3"))
     finish_search(tmp_path, "E1")
     (tmp_path / "table1_256/models/simple_baseline_r50/weights.safetensors").touch()
+    enter(tmp_path / XS, "evopose2d_xs", SERVER)
 
     def found(item, prefix=""):
         paths = experiments.files(item, tmp_path, prefix, ROOT / "config/experiments")
@@ -752,7 +753,10 @@ def test_files_are_those_of_the_item_alone(tmp_path):
     assert found("table_1") == found("figure_4") == (training, first)
     champion = ["E3/champion.json", "E3/champion.safetensors"]
     assert found("table_2") == (["E3/summary.json", *(f"E3/{name}" for name in pools), *champion], {"E3"})
-    assert found("table_3")[0] == [*network, f"{XS}/models/evopose2d_xs/latency.json"]
+    assert found("table_3")[0] == [
+        *network,
+        *(f"{XS}/models/evopose2d_xs/{name}.json" for name in ("latency", "metrics_test_dev")),
+    ]
     assert (
         found("figure_1")[0] == network
         and found("table_3")[1] == found("figure_1")[1]

@@ -74,6 +74,7 @@ def restated_validation(manifest: Path, weights: dict, sigma: float) -> float:
 
 def test_history_and_losses(manifest: Path, initial: Path, tmp_path: Path) -> None:
     weights, history = run(manifest, initial, tmp_path, keep="last")
+    assert files.load_keypoints(tmp_path / "weights.safetensors") == COCO_KEYPOINTS.names
     assert [row["epoch"] for row in history] == ["0", "1", "2"]
     assert [row["step"] for row in history] == ["0", "2", "4"]  # 11 persons, batches of 4
     sigma = 2.0 * TINY.output_size[0] / 64

@@ -111,7 +111,7 @@ def test_a_prefix_is_checked(workplace: Workplace) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_can_be_planned_with_and_without_smoke(workplace: Workplace, name: str) -> None:
-    """Neither needs data: those of COCO can be got, and the synthetic ones are made."""
+    """Neither needs data: those of COCO and PoseTrack can be got, and the synthetic ones are made."""
     own = f"config/experiments/{name}.yaml"
     search = "train_child" if name.startswith("E") else "train_model"
     for others in ([], ["config/overrides/smoke.yaml"]):

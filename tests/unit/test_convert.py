@@ -315,7 +315,7 @@ def test_command_line_reaches_beam(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     module.main(module.parser().parse_args([*command.split(), *extra]))
     module.main(module.parser().parse_args([*command.split(), "--reach", '{"height": 8, "width": 6, "scale": 1.5}']))
     assert calls.pop()[1]["reach"] == Reach(height=8, width=6, scale=1.5)
-    module.main(module.parser().parse_args([*command.split(), "--reach", ""]))
+    module.main(module.parser().parse_args([*command.split(), "--reach", "--split", "val"]))
     assert calls.pop()[1]["reach"] is None
     (manifest, first), (_, second) = calls
     settings = first["settings"]

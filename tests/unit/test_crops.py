@@ -12,7 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline_lib.config import COCO_KEYPOINTS, FLIP_ONLY, Augmentation, ConversionSettings, Reach, SyntheticConfig
+from pipeline_lib.config import (
+    COCO_KEYPOINTS,
+    FLIP_ONLY,
+    Augmentation,
+    ConversionSettings,
+    EvaluationConfig,
+    Reach,
+    SyntheticConfig,
+    TrainSettings,
+)
 from pipeline_lib.data import augment, crops, records
 from pipeline_lib.data.convert import convert
 from pipeline_lib.data.synthetic.dataset import synthesize
@@ -377,3 +386,42 @@ def test_the_default_quality_keeps_the_grain_of_photographs() -> None:
         kept = crops.decoded(np.frombuffer(crops.encode(pixels, form), np.uint8), form)
         found.append(np.abs(kept.astype(int) - pixels).mean())
     assert np.mean(found) <= MOST
+
+
+@pytest.mark.slow
+def test_a_network_measures_the_same_on_both(source: Path, made: Made, tmp_path: Path) -> None:
+    """It has learnt the pictures by heart, so that its AP means something after a minute."""
+    from pipeline_lib.evaluate.coco import evaluate
+    from pipeline_lib.evaluate.predict import on_crops, predict
+    from pipeline_lib.nets import build_architecture, files
+    from pipeline_lib.nets.spec import Architecture, initial_weights
+    from pipeline_lib.train import trainer
+
+    design = Architecture(
+        genotype=[[1, 3, 2, 1], [1, 3, 3, 2], [1, 3, 4, 2], [1, 3, 6, 1], [1, 3, 6, 1], [1, 3, 8, 1], [1, 3, 8, 1]],
+        height=HEIGHT, width=WIDTH, expansion=(2,) * 7, stem=16, head=48, head_layers=1,
+    )  # fmt: skip
+    settings = TrainSettings(epochs=40, batch=8, base_rate=0.02, batch_norm_momentum=0.9, stochastic_depth=0.0,
+                             l2=0.0, keep="last")  # fmt: skip
+    files.save(tmp_path / "initial.safetensors", design, initial_weights(design, 1))
+    trainer.train(
+        initial=tmp_path / "initial.safetensors",
+        train_manifest=made["narrow"].path,
+        val_manifest=made["images"].path,
+        weights=tmp_path / "weights.safetensors",
+        history=tmp_path / "history.csv",
+        settings=settings,
+        seed=1,
+        device="cpu",
+    )
+    network = on_crops(build_architecture(design, weights=files.load(tmp_path / "weights.safetensors")[1]))
+    annotations = json.loads((source / "annotations/person_keypoints_train.json").read_text())
+    precision = {}
+    for name in ("images", "narrow", "wide"):
+        batches = records.dataset(made[name], batch=16, metadata=True, threads=2, **SIZE).as_numpy_iterator()
+        found = predict(network, batches, schema=COCO_KEYPOINTS, settings=EvaluationConfig(), examples=1)
+        precision[name] = evaluate(annotations, found, COCO_KEYPOINTS.sigmas)["metrics"]["AP"]
+    print(precision)
+    assert precision["images"] > 0.2, precision
+    for name in ("narrow", "wide"):
+        assert precision[name] == pytest.approx(precision["images"], abs=0.01), precision

@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--settings", default="{}", help="the section conversion of the configuration, as JSON")
     options.add_argument(
         "--reach",
-        default="",
+        nargs="?",
         help="of crop records, as JSON: height and width of the crops, largest scale and rotation",
     )
     options.add_argument("--keypoints", help="the data set's keypoint schema, as JSON (default: COCO's 17)")

@@ -145,6 +145,6 @@ class ConversionSettings(Section):
         "images", description="What a record holds: the whole image, or the part that the augmentation can reach."
     )
     crop_encoding: Literal["jpeg", "raw"] = Field("jpeg", description="How the pixels of crops are stored.")
-    jpeg_quality: Positive = Field(98, le=100, description="Quality of crops that are stored as JPEG.")
+    jpeg_quality: Positive = Field(96, le=100, description="Quality of crops that are stored as JPEG.")
     shard_size: Positive = Field(1024, le=1_000_000, description="Examples in a shard.")
     options: tuple[str, ...] = Field((), description="More Beam options, such as --region=europe-west4.")

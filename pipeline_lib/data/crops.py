@@ -106,8 +106,10 @@ def encode(pixels: NDArray[np.uint8], form: Form) -> bytes:
     """RGB pixels as the bytes of a record: a JPEG, or row by row as they are."""
     if form.encoding == "raw" or form.quality is None:
         return pixels.tobytes()
-    quality = [cv2.IMWRITE_JPEG_QUALITY, form.quality]
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), quality)
+    # Full colour resolution: its loss at a crop's size would be greater than all others together.
+    how = [cv2.IMWRITE_JPEG_QUALITY, form.quality]
+    how += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), how)
     return bytes(encoded.tobytes())
 
 

@@ -16,6 +16,8 @@ from pipeline_lib.data.augment import BOX_MARGIN
 from pipeline_lib.data.records import Manifest
 from pipeline_lib.nets.normalization import MEAN, STD
 
+COLOUR = np.array(MEAN, np.float32) * 255
+CONTRAST = np.array(STD, np.float32) * 255
 OUTPUT_STRIDE = 4
 PEAK = 255.0
 
@@ -40,11 +42,11 @@ def dataset(
     }
     permutation = tf.constant(names.flip_permutation())
 
-    def one(serialized: Any) -> Any:
+    def one(number: Any, serialized: Any) -> Any:
         record = tf.io.parse_single_example(serialized, features)
-        image = tf.cast(tf.image.decode_jpeg(record["image"], channels=3), tf.float32) / 255
-        image = (image - MEAN) / STD
-        scale, angle, flip = _draw(augmentation)
+        image = tf.cast(tf.image.decode_jpeg(record["image"], channels=3), tf.float32)
+        image = (image - COLOUR) / CONTRAST
+        scale, angle, flip = _draw(augmentation, [seed, number])
         forward = _affine(record["box"], height, width, scale, angle, flip)
         crop = _warp(image, forward, height, width)
         return (crop, *_targets(record["keypoints"], forward, flip, permutation, height, width))
@@ -54,11 +56,11 @@ def dataset(
     options.autotune.enabled = False
     options.threading.private_threadpool_size = threads
     options.threading.max_intra_op_parallelism = 1
-    tf.random.set_seed(seed)
     paths = [str(shard.path) for shard in manifest.shards]
     return (
         tf.data.TFRecordDataset(paths)
         .repeat(epochs)
+        .enumerate()
         .map(one, num_parallel_calls=threads)
         .batch(batch, drop_remainder=True)
         .prefetch(2)
@@ -66,19 +68,17 @@ def dataset(
     )
 
 
-def _draw(augmentation: Augmentation | None) -> tuple[Any, Any, Any]:
-    """Scale, rotation in radians, flip."""
+def _draw(augmentation: Augmentation | None, address: Any) -> tuple[Any, Any, Any]:
+    """Scale, rotation in radians, flip; stateless, since deterministic ops would run a map with a state one at a time."""
     if augmentation is None:
         return tf.constant(1.0), tf.constant(0.0), tf.constant(False)
-    scale = tf.clip_by_value(
-        tf.random.normal([]) * augmentation.scale_std, -augmentation.scale_limit, augmentation.scale_limit
-    )
-    angle = tf.clip_by_value(
-        tf.random.normal([]) * augmentation.rotation_std, -augmentation.rotation_limit, augmentation.rotation_limit
-    )
-    turns = tf.random.uniform([]) < augmentation.rotation_probability
-    flip = tf.random.uniform([]) < augmentation.flip
-    return 1 + scale, tf.where(turns, angle, 0.0) * (math.pi / 180), flip
+    changes = tf.random.stateless_normal([2], address)
+    chances = tf.random.stateless_uniform([2], [address[0] + 1, address[1]])
+    limit, turn = augmentation.scale_limit, augmentation.rotation_limit
+    scale = tf.clip_by_value(changes[0] * augmentation.scale_std, -limit, limit)
+    angle = tf.clip_by_value(changes[1] * augmentation.rotation_std, -turn, turn)
+    turns = chances[0] < augmentation.rotation_probability
+    return 1 + scale, tf.where(turns, angle, 0.0) * (math.pi / 180), chances[1] < augmentation.flip
 
 
 def _affine(box: Any, height: int, width: int, scale: Any, angle: Any, flip: Any) -> Any:

@@ -6,16 +6,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings
+from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, Reach
 from pipeline_lib.data.convert import convert
 
 HEIGHT, WIDTH = 480, 640
 PEOPLE = 8
+ANNOTATIONS = "person_keypoints.json"
 QUALITY, GRAIN = 90, 31  # give about 193 kB a picture
 
 
 def records(folder: Path, images: int) -> Path:
-    """Make pictures and annotations in `folder`, convert them, and return the manifest."""
+    """Make pictures and annotations in `folder`, convert them to records of whole images, and return the manifest."""
+    make(folder, images)
+    return converted(folder, "records", ConversionSettings())
+
+
+def make(folder: Path, images: int) -> None:
+    """Make pictures and annotations in `folder`."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir()
     content: dict[str, list[dict[str, object]]] = {"images": [], "annotations": []}
@@ -24,17 +31,21 @@ def records(folder: Path, images: int) -> Path:
         cv2.imwrite(str(folder / "images" / name), _picture(rng), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         content["images"].append({"id": image, "file_name": name, "height": HEIGHT, "width": WIDTH})
         content["annotations"] += [_person(rng, image, PEOPLE * image + person) for person in range(PEOPLE)]
-    annotations = folder / "person_keypoints.json"
-    annotations.write_text(json.dumps(content))
-    manifest = folder / "records" / "manifest.json"
+    (folder / ANNOTATIONS).write_text(json.dumps(content))
+
+
+def converted(folder: Path, name: str, settings: ConversionSettings, reach: Reach | None = None) -> Path:
+    """Convert what `make` made into records in a folder of that name, and return their manifest."""
+    manifest = folder / name / "manifest.json"
     convert(
         manifest,
-        annotations=annotations,
+        annotations=folder / ANNOTATIONS,
         images=folder / "images",
         split="train",
         purpose="training",
         schema=COCO_KEYPOINTS,
-        settings=ConversionSettings(),
+        settings=settings,
+        reach=reach,
     )
     return manifest
 

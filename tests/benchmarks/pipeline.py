@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.config import FLIP_ONLY, Augmentation
+from pipeline_lib.config import FLIP_ONLY, Augmentation, ConversionSettings
 from pipeline_lib.data import records
 from tests.benchmarks import paper_pipeline, pictures
 from tests.benchmarks.measure import Row, Settings, rate, rates
@@ -14,31 +14,45 @@ WORKLOADS = {"search (flip)": FLIP_ONLY, "training (scale, rotation, flip)": Aug
 FOREVER = 10**6
 
 
+CROPS = {
+    f"records: crops, JPEG {ConversionSettings().jpeg_quality}": ConversionSettings(records="crops"),
+    "records: crops, raw": ConversionSettings(records="crops", crop_encoding="raw"),
+}
+
+
 def measure(settings: Settings, folder: Path) -> list[Row]:
-    manifest = records.read_manifest(pictures.records(folder, settings.images))
+    pictures.make(folder, settings.images)
+    whole = records.read_manifest(pictures.converted(folder, "whole", ConversionSettings()))
     rows = []
-    for workload, augmentation in WORKLOADS.items():
+    for number, (workload, augmentation) in enumerate(WORKLOADS.items()):
         shared: dict[str, Any] = {
             "height": HEIGHT,
             "width": WIDTH,
-            "batch": min(settings.batch, manifest.examples),
+            "batch": min(settings.batch, whole.examples),
             "augmentation": augmentation,
             "seed": 0,
             "epochs": FOREVER,
             "threads": settings.threads,
         }
+        manifests = {"paper's form": whole, "records: images": whole}
+        for name, conversion in CROPS.items():
+            place = f"{conversion.crop_encoding}_{number}"
+            made = pictures.converted(folder, place, conversion, augmentation.reach(HEIGHT, WIDTH))
+            manifests[name] = records.read_manifest(made)
         forms = {
-            "paper's form": paper_pipeline.dataset(manifest, **shared),
-            "records: images": records.dataset(manifest, shuffle=True, drop_remainder=True, **shared),
+            name: paper_pipeline.dataset(manifest, **shared)
+            if name == "paper's form"
+            else records.dataset(manifest, shuffle=True, drop_remainder=True, **shared)
+            for name, manifest in manifests.items()
         }
         sizes = {name: sum(tensor.numpy().nbytes for tensor in next(iter(form))) for name, form in forms.items()}
         found = rates({name: _images(form, shared["batch"]) for name, form in forms.items()}, settings.seconds)
-        first = found["paper's form"]
+        group, first = f"pipeline, {workload}", found["paper's form"]
         for name, value in found.items():
-            rows.append(Row(f"pipeline, {workload}", name, value, "images/s", value / first))
-            rows.append(
-                Row(f"pipeline, {workload}", f"{name}, to the device", sizes[name] / shared["batch"] / 1e6, "MB/image")
-            )
+            stored = sum(shard.path.stat().st_size for shard in manifests[name].shards) / manifests[name].examples
+            rows.append(Row(group, name, value, "images/s", value / first))
+            rows.append(Row(group, f"{name}, to the device", sizes[name] / shared["batch"] / 1e6, "MB/image"))
+            rows.append(Row(group, f"{name}, stored", stored / 1e6, "MB/person"))
     return rows
 
 

@@ -86,6 +86,14 @@ def test_the_papers_values_are_the_defaults():
         ({"search__space__free_stride_modules": [8]}, "free_stride_modules"),
         ({"search__ancestor": [[1, 3, 2, 1]] * 6}, "search.ancestor"),
         ({"search__train__warmup_epochs": 5}, "warmup_epochs (5.0) must be below epochs (5)"),
+        (
+            {"conversion__records": "crops", "final__train__augmentation__half_body_probability": 0.1},
+            "final.train.augmentation.half_body_probability: half bodies are cut out of whole images",
+        ),
+        ({"conversion__records": "crops", "preset": "released"}, "set conversion.records: images"),
+        ({"conversion__records": "boxes"}, "conversion.records"),
+        ({"conversion__jpeg_quality": 101}, "conversion.jpeg_quality"),
+        ({"conversion__crop_encoding": "png"}, "conversion.crop_encoding"),
         ({"search__train__devices": 3}, "a batch of 512 cannot be shared by 3 devices"),
         (
             {"search__train__devices": 2, "search__train__accumulation": 3},

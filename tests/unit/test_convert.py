@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, KeypointSchema
+from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, KeypointSchema, Reach
 from pipeline_lib.data import convert as conversion
 from pipeline_lib.data import images, shards
 from pipeline_lib.data.convert import convert
-from pipeline_lib.data.tfrecord import encode_example
+from pipeline_lib.data.tfrecord import decode_example, encode_example
 from pipeline_lib.errors import ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]
@@ -313,6 +313,10 @@ def test_command_line_reaches_beam(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     schema = KeypointSchema(names=("a", "b"), sigmas=(0.1, 0.2), flip_pairs=(("a", "b"),))
     extra = ["--split", "val", "--mode", "multi_processing", "--keypoints", schema.model_dump_json()]
     module.main(module.parser().parse_args([*command.split(), *extra]))
+    module.main(module.parser().parse_args([*command.split(), "--reach", '{"height": 8, "width": 6, "scale": 1.5}']))
+    assert calls.pop()[1]["reach"] == Reach(height=8, width=6, scale=1.5)
+    module.main(module.parser().parse_args([*command.split(), "--reach", "--split", "val"]))
+    assert calls.pop()[1]["reach"] is None
     (manifest, first), (_, second) = calls
     settings = first["settings"]
     assert (settings.runner, settings.mode, settings.workers) == ("X", "multi_threading", 3)
@@ -364,4 +368,19 @@ def test_examples_are_what_tensorflow_would_write() -> None:
         )
     )
     assert example == expected
+    found = decode_example(example.SerializeToString())
+    assert found.keys() == {"b", "i", "f"} and found["i"] == numbers.tolist()
+    assert found["b"].tobytes() == data and found["b"].dtype == np.uint8
+    np.testing.assert_array_equal(found["f"], floats.astype(np.float32))
     assert encode_example({"b": data, "f": floats}) == encode_example({"f": floats, "b": data})
+
+
+def test_examples_that_are_something_else_are_refused() -> None:
+    whole = encode_example({"b": b"123", "f": np.ones(3)})
+    assert decode_example(encode_example({"b": b"", "i": np.zeros(0, np.int64)})) is not None
+    damaged = [whole[:-1], whole[1:], b"\x0a", b"\x0a\xff", b"", whole.replace(b"\x0a\x03123", b"\x0a\x04123")]
+    two = b"\x0a\x01a\x0a\x01b"  # a list of two texts, where one is expected
+    damaged.append(encode_example({"b": b"12345"[: len(two) - 2]}).replace(b"\x0a\x041234", two))
+    for content in damaged:
+        with pytest.raises((ValueError, IndexError)):
+            decode_example(content)

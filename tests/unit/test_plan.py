@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pipeline_lib import config, facts, plan
-from pipeline_lib.config import EvaluationConfig, ModelConfig, SearchSpace, Split
+from pipeline_lib.config import EvaluationConfig, ModelConfig, Reach, SearchSpace, Split
 from pipeline_lib.errors import ConfigError, EvoPoseError
 from tests import loopback
 
@@ -324,6 +324,60 @@ def test_figures(generations, shown):
     assert names[:4] == ["metrics.svg", "fitness.svg", "pareto.svg", "architecture.svg"]
     assert names[-2:] == ["training_evopose_m.svg", "overlays_evopose_m.png"]
     assert len(names) == len(set(names))
+
+
+FINAL_CROPS = {"scale_limit": 0.25, "rotation_limit": 30}
+
+
+def with_crops(**changes):
+    models = {"big": {"height": 128, "width": 96}, "small": {"height": 96, "width": 64}}
+    final = {"models": models, "train": {"augmentation": FINAL_CROPS}}
+    return config.load(raw(conversion={"records": "crops"}, final=final, **changes))
+
+
+def test_records_of_whole_images_are_shared_by_all():
+    found = config.load(RAW | {"dataset": SYNTHETIC})
+    assert plan.record_folders(found) == {"images": None} and plan.reach(found, "images") == ""
+    assert set(plan.all_records(found)) == {f"images/{split}" for split in plan.splits(found)}
+    assert plan.search_records(found, "train") == plan.final_records(found, "evopose_m", "train") == "images/train"
+    assert plan.final_records(found, "evopose_m", "test_detections") == "images/test_detections"
+
+
+def test_crops_are_made_for_what_each_training_reaches():
+    found = with_crops()
+    assert plan.record_folders(found) == {
+        "crops/96x64": Reach(height=96, width=64),
+        "crops/128x96": Reach(height=128, width=96),
+        "crops/128x96_scale1.25_rotation30": Reach(height=128, width=96, scale=1.25, rotation=30.0),
+        "crops/96x64_scale1.25_rotation30": Reach(height=96, width=64, scale=1.25, rotation=30.0),
+    }
+    assert plan.search_records(found, "train") == "crops/96x64/train"
+    assert plan.search_records(found, "val") == plan.final_records(found, "small", "val") == "crops/96x64/val"
+    assert plan.final_records(found, "big", "train") == "crops/128x96_scale1.25_rotation30/train"
+    assert plan.final_records(found, "big", "val_detections") == "crops/128x96/val_detections"
+    assert plan.final_records(found, "small", "test_detections") == "crops/96x64/test_detections"
+    assert sorted(plan.all_records(found)) == sorted(
+        [
+            *("crops/96x64/train", "crops/96x64/val", "crops/96x64/val_detections"),
+            *("crops/96x64_scale1.25_rotation30/train", "crops/128x96_scale1.25_rotation30/train"),
+            *("crops/128x96/val", "crops/128x96/val_detections"),
+        ]
+    )
+    for folder, reach in plan.record_folders(found).items():
+        assert Reach.model_validate_json(plan.reach(found, folder)) == reach
+    assert {path.rpartition("/")[0] for path in plan.all_records(found)} == set(plan.record_folders(found))
+
+
+def test_crops_of_a_hold_out_and_without_a_search():
+    found = with_crops(search={**RAW["search"], "fitness_split": "holdout", "holdout": 0.25})
+    search = [plan.search_records(found, split) for split in plan.search_splits(found)]
+    assert search == ["crops/96x64/search_0.25", "crops/96x64/holdout_0.25"] == plan.all_records(found)[:2]
+    wide = with_crops(search={**RAW["search"], "train": {"augmentation": FINAL_CROPS}, "compare_scratch": False})
+    assert plan.search_records(wide, "train") == "crops/96x64_scale1.25_rotation30/train"
+    alone = config.load(
+        raw(conversion={"records": "crops"}, search={"enabled": False}, final={"models": {"big": HRNET}})
+    )
+    assert set(plan.record_folders(alone)) == {"crops/64x96"}
 
 
 HRNET = {"network": "hrnet_w32", "height": 64, "width": 96}

@@ -136,6 +136,27 @@ def test_every_epoch_is_padded_for_itself(manifest: Path) -> None:
     assert weights == [[1] * 5, [1, 1, 1, 1, 0]] * 2
 
 
+@pytest.mark.parametrize(("batch", "part"), [(5, 2), (5, 4), (4, 2), (7, 3), (9, 64)])
+def test_parts_of_a_batch_make_the_same_batches(
+    manifest: Path, batch: int, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"batch": batch, "epochs": 2, "shuffle": True, "augmentation": Augmentation(), "seed": 8}
+    for drop_remainder in (False, True):
+        whole = read(manifest, drop_remainder=drop_remainder, **options)
+        monkeypatch.setattr(records, "_PART", part)
+        parts = read(manifest, drop_remainder=drop_remainder, threads=2, **options)
+        monkeypatch.undo()
+        for one, other in zip(whole, parts, strict=True):
+            assert one.keys() == other.keys()
+            for name in one:
+                assert len(one[name]) == batch
+                np.testing.assert_array_equal(one[name], other[name])
+        pairs = zip(whole, records.dataset(manifest, drop_remainder=drop_remainder, **SIZE, **options), strict=True)
+        for one, training in pairs:
+            for name, value in zip(("image", "keypoints", "weight"), training, strict=True):
+                np.testing.assert_array_equal(one[name], value)
+
+
 def test_augmentation_is_that_of_epoch_and_record(manifest: Path) -> None:
     augmentation = Augmentation(half_body_probability=0.5, half_body_joints=11)
     options: dict[str, Any] = {"augmentation": augmentation, "seed": 5, "shuffle": True, "epochs": 3}
@@ -216,6 +237,17 @@ def test_large_sets_are_shuffled_in_groups_of_shards() -> None:
     assert groups != [{0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {9, 10, 11}], "which ones is random"
     assert len(set(positions[:10] // 10)) > 1, "and records are mixed within"
     assert sorted(records.order(shards(50, 8, 8), 3, 0, window=10)) == list(range(66))
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", example(0, b"x")[:-1], example(0, b"x")[4:]])
+def test_a_record_of_something_else_is_named(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path)
+    with tf.io.TFRecordWriter(str(tmp_path / "00001-of-00003.tfrecord")) as writer:
+        for person in (4, 5):
+            writer.write(example(person, cv2.imencode(".png", picture(person))[1].tobytes()))
+        writer.write(content)
+    with pytest.raises(ArtifactError, match=r"00001-of-00003\.tfrecord, record 2: not a record of this workflow"):
+        read(damage(path, lambda shards: None))
 
 
 @pytest.mark.parametrize(

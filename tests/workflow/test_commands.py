@@ -171,7 +171,7 @@ def test_every_split_is_converted_from_its_own_files(planned: list[Job]) -> None
         assert job.one("--images") == f"{SOURCE}/images/{source}"
         assert job.options["--detections"] == ([DETECTIONS] if purpose == "detections" else [])
         assert job.one("--purpose") == purpose
-        assert job.read("--settings") == CONFIG["conversion"]
+        assert job.read("--settings") == CONFIG["conversion"] and job.options["--reach"] == []
         keypoints(job)
 
 
@@ -559,3 +559,41 @@ def test_test_images_are_predicted_for_the_server(tmp_path: Path) -> None:
     assert "test" not in {Path(written).stem.rpartition("_")[2] for written in select(jobs, "evaluate", "--metrics")}
     refused = Workplace.snakemake(SimpleNamespace(folder=folder), "-n", f"{MODELS}/big/metrics_test.json")
     assert refused.returncode != 0 and "metrics_test.json" in refused.stdout + refused.stderr
+
+
+def test_crops_are_made_for_each_training_and_size(tmp_path: Path) -> None:
+    config = copy.deepcopy(CONFIG)
+    config["conversion"] = {"records": "crops", "crop_encoding": "raw"}
+    config["final"]["train"]["augmentation"] = {"scale_limit": 0.25, "rotation_limit": 30}
+    jobs = plan(tmp_path, config)
+    data = DATA.replace("images", "crops")
+    small, large = {"height": 32, "width": 48}, {"height": 40, "width": 40}
+    far = {"scale": 1.25, "rotation": 30.0}
+    expected = {
+        "32x48/train": small,
+        "32x48/val": small,
+        "32x48/val_detections": small,
+        "32x48_scale1.25_rotation30/train": small | far,
+        "40x40/val": large,
+        "40x40/val_detections": large,
+        "40x40_scale1.25_rotation30/train": large | far,
+    }
+    conversions = select(jobs, "convert", "--output")
+    assert conversions.keys() == {f"{data}/{folder}/manifest.json" for folder in expected}
+    for folder, reach in expected.items():
+        job = conversions[f"{data}/{folder}/manifest.json"]
+        assert job.read("--reach") == reach and job.read("--settings") == config["conversion"]
+        assert job.one("--purpose") == {"train": "training", "val": "ground_truth"}.get(
+            folder.partition("/")[2], "detections"
+        )
+    for job in (job for job in jobs if job.rule == "train_child"):
+        assert job.one("--train-manifest") == f"{data}/32x48/train/manifest.json"
+        assert job.one("--val-manifest") == f"{data}/32x48/val/manifest.json"
+    for name, size in (("big", "40x40"), ("flat", "32x48")):
+        training = select(jobs, "train_model", "--weights")[f"{MODELS}/{name}/weights.safetensors"]
+        assert training.one("--train-manifest") == f"{data}/{size}_scale1.25_rotation30/train/manifest.json"
+        assert training.one("--val-manifest") == f"{data}/{size}/val/manifest.json"
+        predictions = select(jobs, "predict", "--results")
+        for boxes, split in (("ground_truth", "val"), ("detections", "val_detections")):
+            job = predictions[f"{MODELS}/{name}/predictions_{boxes}.json"]
+            assert job.one("--manifest") == f"{data}/{size}/{split}/manifest.json"

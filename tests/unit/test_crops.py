@@ -1,0 +1,427 @@
+"""Crop records: what they reach by brute force, how they differ from whole images, and what is said when they do not fit."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline_lib.config import (
+    COCO_KEYPOINTS,
+    FLIP_ONLY,
+    Augmentation,
+    ConversionSettings,
+    EvaluationConfig,
+    Reach,
+    SyntheticConfig,
+    TrainSettings,
+)
+from pipeline_lib.data import augment, crops, records
+from pipeline_lib.data.convert import convert
+from pipeline_lib.data.synthetic.dataset import synthesize
+from pipeline_lib.data.tfrecord import encode_example, write_record
+from pipeline_lib.errors import ArtifactError, ConfigError, DataError
+
+HEIGHT, WIDTH = 96, 72
+SIZE = {"height": HEIGHT, "width": WIDTH}
+TRAINING = Augmentation()
+WIDE = TRAINING.reach(HEIGHT, WIDTH)
+NARROW = FLIP_ONLY.reach(HEIGHT, WIDTH)
+# Mean difference of the pixels that the requirements allow.
+MOST = 2
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes with people, grey pictures and boxes that leave the image among them."""
+    folder = tmp_path_factory.mktemp("source")
+    synthesize(SyntheticConfig(train_images=24, val_images=1), 3, folder)
+    return folder
+
+
+def converted(source: Path, folder: Path, reach: Reach | None = None, **settings: Any) -> records.Manifest:
+    kind = "images" if reach is None else "crops"
+    convert(
+        folder / "manifest.json",
+        annotations=source / "annotations/person_keypoints_train.json",
+        images=source / "images/train",
+        split="train",
+        purpose="training",
+        schema=COCO_KEYPOINTS,
+        settings=ConversionSettings(records=kind, shard_size=20, **settings),
+        reach=reach,
+    )
+    return records.read_manifest(folder / "manifest.json")
+
+
+Made = dict[str, records.Manifest]
+
+
+@pytest.fixture(scope="module")
+def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("made")
+    forms: dict[str, dict[str, Any]] = {
+        "images": {},
+        "wide": {"reach": WIDE},
+        "wide raw": {"reach": WIDE, "crop_encoding": "raw"},
+        "narrow": {"reach": NARROW},
+        "narrow raw": {"reach": NARROW, "crop_encoding": "raw"},
+    }
+    return {name: converted(source, folder / name, **how) for name, how in forms.items()}
+
+
+def read(manifest: records.Manifest, **options: Any) -> dict[str, np.ndarray]:
+    """All records, in one batch."""
+    options = {"batch": manifest.examples, "metadata": True} | SIZE | options
+    with records.readable_errors():
+        (batch,) = records.dataset(manifest, **options).as_numpy_iterator()
+    return batch
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.abs(one.astype(int) - other).mean(axis=(1, 2, 3))
+
+
+# Reach
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "scale", "rotation"),
+    [
+        (TRAINING, 1.3, 80.0),
+        (FLIP_ONLY, 1.0, 0.0),
+        (Augmentation(scale_std=0), 1.0, 80.0),
+        (Augmentation(scale_limit=0.25, rotation_std=0), 1.25, 0.0),
+        (Augmentation(scale_limit=0, rotation_probability=0), 1.0, 0.0),
+        (Augmentation(rotation_limit=30.0, rotation_probability=0.01), 1.3, 30.0),
+    ],
+)
+def test_the_reach_of_an_augmentation(augmentation: Augmentation, scale: float, rotation: float) -> None:
+    assert augmentation.reach(8, 6) == Reach(height=8, width=6, scale=scale, rotation=rotation)
+    draws = [augment.sample(augmentation, 1, 0, index) for index in range(300)]
+    assert max(draw.scale for draw in draws) == pytest.approx(scale)
+    assert max(abs(draw.rotation) for draw in draws) <= rotation
+
+
+def test_names_tell_reaches_apart() -> None:
+    assert NARROW.name == "96x72" and WIDE.name == "96x72_scale1.3_rotation80"
+    assert Reach(height=8, width=6, rotation=2.5).name == "8x6_rotation2.5"
+    assert Reach(height=8, width=6, scale=1.25).name == "8x6_scale1.25"
+
+
+REACHES = [
+    *((96, 72, scale, rotation) for scale, rotation in ((1.0, 0.0), (1.3, 0.0), (1.0, 30.0), (1.3, 80.0))),
+    *((64, 96, scale, rotation) for scale, rotation in ((1.2, 0.0), (1.0, 95.0), (1.1, 180.0))),
+    *((33, 51, scale, rotation) for scale, rotation in ((1.0, 0.0), (1.05, 12.5))),
+]
+
+
+@pytest.mark.parametrize(("height", "width", "scale", "rotation"), REACHES)
+def test_the_region_is_what_all_crops_can_show(height: int, width: int, scale: float, rotation: float) -> None:
+    """By brute force: where the corner pixels of crops within the reach, mirrored ones too, lie in the record."""
+    reach = Reach(height=height, width=width, scale=scale, rotation=rotation)
+    part = crops.region(reach)
+    box = [300.0, 200.0, 1.0, height / 1.25]  # its crop of scale 1 changes no pixel's size
+    _, into = crops.cut(np.zeros((4, 4, 3), np.uint8), box, reach)
+    corners = np.array(list(itertools.product((0, width - 1), (0, height - 1))), np.float64)
+    found = []
+    angles = np.linspace(-rotation, rotation, 721) if rotation else [0.0]
+    for angle, size, flip in itertools.product(angles, {1 - (scale - 1), 1.0, scale}, (False, True)):
+        back = augment.inverse(augment.crop_affine(box, height, width, size, angle, flip))
+        found.append(augment.apply(into, augment.apply(back, corners)))
+    low, high = np.min(found, axis=(0, 1)), np.max(found, axis=(0, 1))
+    end = np.array([part.width - 1, part.height - 1])
+    assert (low > -1e-6).all() and (high < end + 1e-6).all()
+    slack = np.array([low, end - high])
+    if scale == 1 and rotation == 0:
+        assert (part.height, part.width) == (height, width)
+        np.testing.assert_allclose(slack, 0, atol=1e-9)
+    else:
+        assert slack.min() >= 1 - 1e-3, "a pixel for interpolation"
+        assert slack.max() < 2 + 1e-3, "and no more"
+
+
+# Records
+
+
+def test_records_lead_back_to_the_image(source: Path, made: Made) -> None:
+    """A record's own matrix, by a restatement, and by the pixels that it leads to."""
+    (shard, *_) = made["wide raw"].shards
+    part = crops.region(WIDE)
+    reader = records.Reader(made["wide raw"])
+    names = {image["id"]: image["file_name"] for image in
+             json.loads((source / "annotations/person_keypoints_train.json").read_text())["images"]}  # fmt: skip
+    for position in range(shard.examples):
+        record = reader.features(position)
+        x, y, w, h = record["box"].astype(float)
+        zoom = 1.25 * max(h, w * HEIGHT / WIDTH) / HEIGHT
+        points = np.random.default_rng(position).uniform(0, 300, (50, 2))
+        expected = np.array([x + w / 2, y + h / 2]) + zoom * (points - [WIDTH / 2 + part.left, HEIGHT / 2 + part.top])
+        back = record["affine"].reshape(2, 3).astype(float)
+        assert np.abs(augment.apply(back, points) - expected).max() < 0.01
+        image = cv2.imread(str(source / "images/train" / names[record["image_id"][0]]))[..., ::-1]
+        assert (record["height"][0], record["width"][0]) == image.shape[:2]
+        pixels = crops.decoded(record["image"], made["wide raw"].form)
+        there = augment.warp(np.ascontiguousarray(image), augment.inverse(back), part.height, part.width)
+        assert np.abs(pixels.astype(int) - there).mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["narrow", "narrow raw", "wide", "wide raw"])
+def test_persons_are_the_same_as_those_of_whole_images(made: Made, name: str) -> None:
+    augmentation = TRAINING if name.startswith("wide") else FLIP_ONLY
+    options: dict[str, Any] = {"augmentation": augmentation, "seed": 4, "shuffle": True}
+    whole, cropped = read(made["images"], **options), read(made[name], **options)
+    for field in set(whole) - {"image"}:
+        np.testing.assert_array_equal(whole[field], cropped[field], field)
+    assert len(whole["image"]) > 30
+
+
+def test_a_flip_only_record_is_the_crop(made: Made) -> None:
+    whole = read(made["images"])["image"]
+    reader = records.Reader(made["narrow raw"])
+    for position, crop in enumerate(whole):
+        np.testing.assert_array_equal(reader.features(position)["image"], crop.ravel())
+    np.testing.assert_array_equal(read(made["narrow raw"])["image"], whole)
+    plain = read(made["wide raw"])["image"]
+    assert np.abs(plain.astype(int) - whole).max() <= 1 and (plain != whole).mean() < 1e-3, "rounding of coordinates"
+    flipped = {
+        name: read(made[name], augmentation=FLIP_ONLY.model_copy(update={"flip": 1.0}))["image"]
+        for name in ("images", "narrow raw", "wide raw")
+    }
+    np.testing.assert_array_equal(flipped["narrow raw"], whole[:, :, ::-1])
+    np.testing.assert_array_equal(flipped["wide raw"], plain[:, :, ::-1])
+    assert difference(flipped["images"], whole[:, :, ::-1]).mean() < 0.5, "OpenCV rounds coordinates"
+
+
+@pytest.mark.parametrize("name", ["narrow", "wide raw", "wide"])
+def test_pixels_differ_little_from_those_of_whole_images(source: Path, made: Made, tmp_path: Path, name: str) -> None:
+    """Turned and scaled crops are interpolated twice, which costs less where persons are not much larger than the input."""
+    size, images, cropped = SIZE, made["images"], made[name]
+    augmentation = FLIP_ONLY
+    if name != "narrow":
+        size, augmentation = {"height": 192, "width": 144}, TRAINING
+        encoding = "raw" if name.endswith("raw") else "jpeg"
+        cropped = converted(source, tmp_path, TRAINING.reach(**size), crop_encoding=encoding)
+    found: list[float] = []
+    for seed in range(2):
+        whole, other = (
+            read(manifest, augmentation=augmentation, seed=seed, **size)["image"] for manifest in (images, cropped)
+        )
+        found += list(difference(whole, other))
+    assert np.mean(found) <= MOST
+    assert np.max(found) < 4 * MOST, "nobody is somewhere else"
+
+
+def test_what_is_outside_of_the_image_is_the_mean_colour(tmp_path: Path) -> None:
+    """A box at the border, turned and enlarged: the same pixels are mean colour in both forms."""
+    image = np.full((60, 50, 3), 255, np.uint8)
+    box = [-10.0, 20.0, 30.0, 50.0]
+    record, _ = crops.cut(image, box, WIDE)
+    for draw in (augment.UNCHANGED, augment.Draw(True, 1.3, 80.0), augment.Draw(False, 0.7, -41.0)):
+        whole, _, _ = augment.crop(image, np.zeros((17, 3), np.float32), box, HEIGHT, WIDTH, COCO_KEYPOINTS, draw)
+        cropped = crops.crop(record, WIDE, draw)
+        outside = (whole == augment.MEAN_COLOUR).all(axis=2)
+        assert 0.1 < outside.mean() < 0.9
+        assert ((cropped == augment.MEAN_COLOUR).all(axis=2) == outside).mean() > 0.98
+
+
+def test_turned_crops_are_warped_as_whole_images_are() -> None:
+    """The way over four channels changes nothing."""
+    part = crops.region(WIDE)
+    record = np.random.default_rng(0).integers(0, 256, (part.height, part.width, 3), np.uint8)
+    draw = augment.Draw(True, 0.9, 33.0)
+    turn = math.radians(draw.rotation)
+    zoom, cos, sin = 1 / draw.scale, math.cos(turn), math.sin(turn)
+    centre = np.array([part.left + WIDTH / 2, part.top + HEIGHT / 2])
+    linear = zoom * np.array([[cos, -sin], [sin, cos]])
+    affine = np.column_stack([linear, np.array([WIDTH / 2, HEIGHT / 2]) - linear @ centre])
+    affine[0] *= -1
+    affine[0, 2] += WIDTH - 1
+    expected = cv2.warpAffine(record, affine, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderValue=(124, 116, 104))
+    assert np.abs(crops.crop(record, WIDE, draw).astype(int) - expected).mean() < 0.1
+
+
+# Conversion
+
+
+def test_the_manifest_says_what_crops_are_made_for(made: Made) -> None:
+    content = json.loads(made["wide"].path.read_text())
+    reach = {"height": HEIGHT, "width": WIDTH, "scale": 1.3, "rotation": 80.0}
+    assert content["records"] == "crops"
+    assert content["crops"] == {"reach": reach, "encoding": "jpeg", "quality": ConversionSettings().jpeg_quality}
+    assert made["wide"].form == crops.Form(WIDE, "jpeg", content["crops"]["quality"])
+    raw = json.loads(made["narrow raw"].path.read_text())["crops"]
+    assert (raw["encoding"], raw["quality"], raw["reach"]["scale"]) == ("raw", None, 1.0)
+    assert "crops" not in json.loads(made["images"].path.read_text()) and made["images"].form is None
+
+
+def test_the_quality_is_the_configured_one(source: Path, made: Made, tmp_path: Path) -> None:
+    def size(manifest: records.Manifest) -> int:
+        return sum(shard.path.stat().st_size for shard in manifest.shards)
+
+    assert size(converted(source, tmp_path, NARROW, jpeg_quality=50)) < size(made["narrow"]) / 2
+
+
+def test_workers_write_the_same_bytes(source: Path, made: Made, tmp_path: Path) -> None:
+    other = converted(source, tmp_path, WIDE, mode="multi_processing", workers=2)
+    digests = [
+        [hashlib.sha256(shard.path.read_bytes()).hexdigest() for shard in manifest.shards]
+        for manifest in (made["wide"], other)
+    ]
+    assert digests[0] == digests[1] and len(digests[0]) > 1
+
+
+@pytest.mark.parametrize(("kind", "reach"), [("crops", None), ("images", WIDE)])
+def test_only_crops_have_a_reach(source: Path, tmp_path: Path, kind: Any, reach: Reach | None) -> None:
+    with pytest.raises(ConfigError, match=rf"^train: records of {kind} .*--reach"):
+        convert(
+            tmp_path / "manifest.json",
+            annotations=source / "annotations/person_keypoints_train.json",
+            images=source / "images/train",
+            split="train",
+            purpose="training",
+            schema=COCO_KEYPOINTS,
+            settings=ConversionSettings(records=kind),
+            reach=reach,
+        )
+
+
+# What does not fit
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"height": 104}, "crops of 104x72 with"),
+        ({"width": 64}, "crops of 96x64 with"),
+        ({"augmentation": Augmentation(scale_limit=0.31)}, "scales up to 1.31"),
+        ({"augmentation": Augmentation(rotation_limit=81.0)}, "rotations up to 81"),
+    ],
+)
+def test_what_reaches_further_is_refused(made: Made, options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        records.dataset(made["wide"], batch=1, **(SIZE | options))
+    message = str(caught.value)
+    assert message.startswith(
+        f"{made['wide'].path}: made for crops of 96x72 with scales up to 1.3 and rotations up to 80;"
+    )
+    assert named in message and "conversion.records: images" in message
+    assert records.dataset(made["images"], batch=1, **(SIZE | options)) is not None
+
+
+def test_what_reaches_less_is_served(made: Made) -> None:
+    for augmentation in (None, FLIP_ONLY, Augmentation(scale_limit=0.2, rotation_limit=10.0)):
+        assert read(made["wide"], augmentation=augmentation)["weight"].all()
+    with pytest.raises(ConfigError, match="scales up to 1 and rotations up to 0;"):
+        records.dataset(made["narrow"], batch=1, augmentation=Augmentation(scale_limit=0.1, rotation_std=0), **SIZE)
+
+
+def test_half_bodies_are_refused(made: Made) -> None:
+    half = FLIP_ONLY.model_copy(update={"half_body_probability": 0.1})
+    with pytest.raises(ConfigError, match=r"half_body_probability: 0\.1\); .*conversion\.records: images"):
+        records.dataset(made["wide"], batch=1, augmentation=half, **SIZE)
+
+
+JPEG = cv2.imencode(".jpg", np.zeros((HEIGHT, WIDTH + 1, 3), np.uint8))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "problem"),
+    [
+        ("raw", b"12", "the crop has 2 bytes, 20736 are expected"),
+        ("raw", b"", "the crop has 0 bytes, 20736 are expected"),
+        ("jpeg", b"12", "the crop cannot be decoded"),
+        ("jpeg", b"", "the crop cannot be decoded"),
+        ("jpeg", JPEG, "the crop has 96x73 pixels, 96x72 are expected"),
+    ],
+)
+def test_damaged_crops_are_named(made: Made, tmp_path: Path, encoding: str, content: bytes, problem: str) -> None:
+    with (tmp_path / "00000-of-00001.tfrecord").open("wb") as stream:
+        for image in (records.Reader(made["narrow"]).features(0)["image"].tobytes(), content)[encoding == "raw" :]:
+            features = {"image": image, "box": np.array([1.0, 2, 3, 4]), "keypoints": np.zeros(51), "score": np.ones(1)}
+            ids = {name: np.array([7]) for name in ("image_id", "annotation_id", "height", "width")}
+            write_record(stream, encode_example(features | ids))
+    shard = records.Shard(tmp_path / "00000-of-00001.tfrecord", 1 + (encoding == "jpeg"))
+    form = crops.Form(NARROW, "raw" if encoding == "raw" else "jpeg", None)
+    manifest = dataclasses.replace(made["narrow"], path=tmp_path / "manifest.json", shards=(shard,), form=form)
+    with pytest.raises(DataError) as caught:
+        read(manifest, batch=2)
+    where = f"{shard.path}, record {shard.examples - 1} (image 7)"
+    assert str(caught.value).startswith(f"{where}: {problem}; run the conversion again: ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"encoding": "gif"},
+        {"encoding": None},
+        {"reach": {"height": 8}},
+        {"reach": {"height": 8, "width": 8, "scale": 0.5}},
+        {"reach": None},
+    ],
+)
+def test_a_damaged_description_of_crops_is_named(made: Made, tmp_path: Path, change: dict[str, Any]) -> None:
+    content = json.loads(made["narrow"].path.read_text())
+    content["crops"] |= change
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(ArtifactError, match=r"manifest\.json: .*run the conversion again"):
+        records.read_manifest(tmp_path / "manifest.json")
+
+
+def test_the_default_quality_keeps_the_grain_of_photographs() -> None:
+    """Grain as strong as it can be in a JPEG of COCO's size."""
+    rng = np.random.default_rng(0)
+    image = np.clip(rng.normal(128, 31, (480, 640, 1)) + rng.uniform(-90, 90, 3), 0, 255).astype(np.uint8)
+    image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], cv2.IMREAD_COLOR_RGB)
+    form = crops.Form(NARROW, "jpeg", ConversionSettings().jpeg_quality)
+    found = []
+    for height in range(80, 400, 40):
+        pixels, _ = crops.cut(image, [100.0, 40.0, height / 2, height], NARROW)
+        kept = crops.decoded(np.frombuffer(crops.encode(pixels, form), np.uint8), form)
+        found.append(np.abs(kept.astype(int) - pixels).mean())
+    assert np.mean(found) <= MOST
+
+
+@pytest.mark.slow
+def test_a_network_measures_the_same_on_both(source: Path, made: Made, tmp_path: Path) -> None:
+    """It has learnt the pictures by heart, so that its AP means something after a minute."""
+    from pipeline_lib.evaluate.coco import evaluate
+    from pipeline_lib.evaluate.predict import on_crops, predict
+    from pipeline_lib.nets import build_architecture, files
+    from pipeline_lib.nets.spec import Architecture, initial_weights
+    from pipeline_lib.train import trainer
+
+    design = Architecture(
+        genotype=[[1, 3, 2, 1], [1, 3, 3, 2], [1, 3, 4, 2], [1, 3, 6, 1], [1, 3, 6, 1], [1, 3, 8, 1], [1, 3, 8, 1]],
+        height=HEIGHT, width=WIDTH, expansion=(2,) * 7, stem=16, head=48, head_layers=1,
+    )  # fmt: skip
+    settings = TrainSettings(epochs=40, batch=8, base_rate=0.02, batch_norm_momentum=0.9, stochastic_depth=0.0,
+                             l2=0.0, keep="last")  # fmt: skip
+    files.save(tmp_path / "initial.safetensors", design, initial_weights(design, 1))
+    trainer.train(
+        initial=tmp_path / "initial.safetensors",
+        train_manifest=made["narrow"].path,
+        val_manifest=made["images"].path,
+        weights=tmp_path / "weights.safetensors",
+        history=tmp_path / "history.csv",
+        settings=settings,
+        seed=1,
+        device="cpu",
+    )
+    network = on_crops(build_architecture(design, weights=files.load(tmp_path / "weights.safetensors")[1]))
+    annotations = json.loads((source / "annotations/person_keypoints_train.json").read_text())
+    precision = {}
+    for name in ("images", "narrow", "wide"):
+        batches = records.dataset(made[name], batch=16, metadata=True, threads=2, **SIZE).as_numpy_iterator()
+        found = predict(network, batches, schema=COCO_KEYPOINTS, settings=EvaluationConfig(flip_test="off"), examples=1)
+        precision[name] = evaluate(annotations, found, COCO_KEYPOINTS.sigmas)["metrics"]["AP"]
+    print(precision)
+    assert precision["images"] > 0.2, precision
+    for name in ("narrow", "wide"):
+        assert precision[name] == pytest.approx(precision["images"], abs=0.01), precision

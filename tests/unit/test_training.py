@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline_lib import artifacts, devices
-from pipeline_lib.config import TrainSettings
+from pipeline_lib.config import COCO_KEYPOINTS, TrainSettings
 from pipeline_lib.data import records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError
 from pipeline_lib.nets import build_architecture, files
@@ -107,7 +107,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from pipeline_lib import devices
-from pipeline_lib.config import TrainSettings
+from pipeline_lib.config import COCO_KEYPOINTS, TrainSettings
 from pipeline_lib.data import records
 from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.train import state, trainer

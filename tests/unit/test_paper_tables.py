@@ -205,7 +205,15 @@ def test_a_starred_row_has_the_refined_result_and_the_plain_row_does_not(tmp_pat
     starred = row_of(sheet, "EvoPose2D-L*", "512x384")
     assert starred["AP"] == "77.5 / 77.5" and starred["run here"].startswith("coco2017, 512x384, 200 epochs")
     assert row_of(sheet, "EvoPose2D-L", "512x384")["run here"] == "not run"
-    assert row_of(sheet, "EvoPose2D-L*", "512x384", dataset=1)["run here"].endswith("by COCO's server alone")
+    on_server = {"sheet": sheet, "method": "EvoPose2D-L*", "size": "512x384", "dataset": 1}
+    assert row_of(**on_server)["run here"].endswith("alone, not run")
+    # The server's answer on the refined results is not that on the network's own.
+    (results_folder / "answer.json").write_text(json.dumps(SERVER))
+    model = results_folder / "models" / "evopose2d_l"
+    server.enter(results_folder / "answer.json", model)
+    assert row_of(**{**on_server, "sheet": table3.sheet(place(tmp_path))})["AP"] == "76.8 / not run"
+    assert server.enter(results_folder / "answer.json", model, refined=True).name == "metrics_test_dev_refined.json"
+    assert row_of(**{**on_server, "sheet": table3.sheet(place(tmp_path))})["AP"] == "76.8 / 75.7"
     # A refiner of another kind is no comparison.
     written["settings"]["refine"]["train"]["epochs"] = 3
     artifacts.write_json(results_folder / "summary.json", written)

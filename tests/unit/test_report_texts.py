@@ -29,6 +29,7 @@ FULL = {
         "train": {"epochs": 2},
     },
     "final": {"models": {"evopose_m": {"height": 128, "width": 96}}},
+    "refine": {"enabled": True},
 }
 SMALL = {
     "experiment": "small",
@@ -82,6 +83,11 @@ def test_the_story_names_the_settings_of_the_run():
     other = words(rendered(ROOT / "workflow/report/workflow.rst", SMALL))
     assert "children (8 from generation 1 on, 4 from generation 5 on), none" in other
     assert "every child started from scratch" in other and "a, b at 64x64." in other
+
+
+def test_the_story_has_the_refiner_of_a_run_with_one():
+    path = ROOT / "workflow/report/workflow.rst"
+    assert "PoseFix" in rendered(path, FULL) and "PoseFix" not in rendered(path, SMALL)
 
 
 def test_every_category_is_linked_where_it_exists():

@@ -36,8 +36,11 @@ CHILDREN = (1, 2, 2, 1)  # of each generation
 PARENTS = (1, 2, 2, 2)
 GENERATIONS = range(4)
 KEYPOINTS = {"names": ["top", "left", "right"], "sigmas": [0.1, 0.2, 0.2], "flip_pairs": [["left", "right"]]}
-# Programs of no rule, and of rules that are looked at in test_coco.py and test_refine.py.
-OF_OTHER_RULES = ("draw_dag", "conda_environment", "download", "count_persons", "train_refiner", "refine")
+# Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py and test_refine.py.
+OF_OTHER_RULES = (
+    *("draw_dag", "conda_environment", "enter_server_metrics", "download", "count_persons", "join_videos"),
+    *("train_refiner", "refine"),
+)
 
 
 class Job(NamedTuple):
@@ -302,6 +305,7 @@ def test_final_networks(planned: list[Job], model: str) -> None:
     assert scale.one("--champion") == f"{RESULTS}/champion.safetensors"
     assert scale.read("--settings") == CONFIG["final"]["models"][model]
     assert scale.one("--seed") == "3"
+    assert scale.options["--keypoint-names"] == list(COCO_KEYPOINTS.names)
     assert (scale.one("--model"), scale.one("--weights")) == (f"{folder}model.json", f"{folder}initial.safetensors")
     train = select(planned, "train_model", "--weights")[f"{folder}weights.safetensors"]
     assert train.program == "scripts/train.py"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline_lib.config import COCO_KEYPOINTS
 from pipeline_lib.nets import files
 from pipeline_lib.nets.layers import initial_weights
 from pipeline_lib.nets.spec import Architecture
@@ -24,7 +25,7 @@ def donor(path: Path, offset: float) -> None:
         TINY["search"]["ancestor"], 32, 32, expansion=(1,) * 7, stem=space["stem"], head=8, head_layers=1
     )
     weights = {name: values + np.float32(offset) for name, values in initial_weights(network, 9).items()}
-    files.save(path, network, weights)
+    files.save(path, network, weights, COCO_KEYPOINTS.names)
 
 
 def test_the_ancestor_starts_from_a_file(workplace: Workplace) -> None:
@@ -46,6 +47,7 @@ def test_the_ancestor_starts_from_a_file(workplace: Workplace) -> None:
         np.testing.assert_array_equal(made[name], values, err_msg=name)
     report = json.loads((workplace.folder / ANCESTOR / "inheritance.json").read_text())
     assert (report["source"], report["fraction"]) == ("own weights.safetensors", 1)
+    assert report["keypoints"]["inherited"] == list(COCO_KEYPOINTS.names)
     log = (workplace.folder / "logs/tiny/search/gen_000/child_00/seed_ancestor.log").read_text()
     assert "child_00: 100.0 % of the parameters come from a search network" in log
 

@@ -401,8 +401,17 @@ def test_a_network_measures_the_same_on_both(source: Path, made: Made, tmp_path:
         genotype=[[1, 3, 2, 1], [1, 3, 3, 2], [1, 3, 4, 2], [1, 3, 6, 1], [1, 3, 6, 1], [1, 3, 8, 1], [1, 3, 8, 1]],
         height=HEIGHT, width=WIDTH, expansion=(2,) * 7, stem=16, head=48, head_layers=1,
     )  # fmt: skip
-    settings = TrainSettings(epochs=40, batch=8, base_rate=0.02, batch_norm_momentum=0.9, stochastic_depth=0.0,
-                             l2=0.0, keep="last")  # fmt: skip
+    settings = TrainSettings(
+        epochs=70,
+        batch=8,
+        base_rate=0.02,
+        batch_norm_momentum=0.9,
+        stochastic_depth=0.0,
+        l2=0.0,
+        keep="last",
+        cpu_threads=2,
+        augmentation=FLIP_ONLY.model_copy(update={"flip": 0.0}),
+    )
     files.save(tmp_path / "initial.safetensors", design, initial_weights(design, 1))
     trainer.train(
         initial=tmp_path / "initial.safetensors",
@@ -417,11 +426,10 @@ def test_a_network_measures_the_same_on_both(source: Path, made: Made, tmp_path:
     network = on_crops(build_architecture(design, weights=files.load(tmp_path / "weights.safetensors")[1]))
     annotations = json.loads((source / "annotations/person_keypoints_train.json").read_text())
     precision = {}
-    for name in ("images", "narrow", "wide"):
+    for name in ("images", "narrow"):
         batches = records.dataset(made[name], batch=16, metadata=True, threads=2, **SIZE).as_numpy_iterator()
         found = predict(network, batches, schema=COCO_KEYPOINTS, settings=EvaluationConfig(flip_test="off"), examples=1)
         precision[name] = evaluate(annotations, found, COCO_KEYPOINTS.sigmas)["metrics"]["AP"]
-    print(precision)
-    assert precision["images"] > 0.2, precision
-    for name in ("narrow", "wide"):
-        assert precision[name] == pytest.approx(precision["images"], abs=0.01), precision
+    assert precision["images"] > 0.4, precision
+    # One person more or less beyond a threshold of AP's ten is 0.2 points here: two points leave room for ten.
+    assert precision["narrow"] == pytest.approx(precision["images"], abs=0.02), precision

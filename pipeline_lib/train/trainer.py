@@ -14,7 +14,7 @@ from pipeline_lib.config import TrainSettings
 from pipeline_lib.data import records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError, EvoPoseError
 from pipeline_lib.nets import build_architecture, files
-from pipeline_lib.nets.layers import Supervised
+from pipeline_lib.nets.layers import Network, Supervised
 from pipeline_lib.nets.precision import precision
 from pipeline_lib.nets.weights import get_weights
 from pipeline_lib.train.history import History
@@ -24,7 +24,7 @@ from pipeline_lib.train.progress import Progress
 from pipeline_lib.train.schedule import warmup_cosine
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    from pipeline_lib.devices import Strategy
 
 log = logging.getLogger(__name__)
 
@@ -77,21 +77,26 @@ def train(
     strategy = devices.strategy(device, settings.devices)
     keras.utils.set_random_seed(seed % 2**32)
     with strategy.scope(), precision(settings.precision):
-        network = build_architecture(
-            architecture,
-            weights=tensors,
-            batch_norm_momentum=settings.batch_norm_momentum,
-            stochastic_depth=settings.stochastic_depth,
-            l2=settings.l2,
-            l2_depthwise=settings.l2_depthwise,
-            seed=seed,
-            supervised=len(architecture.supervised()) > 1,
-        )
+        network = build(architecture, settings, seed, tensors)
     kept = fit(
         network, training, validation, settings, seed, history, strategy, title, supervised=architecture.supervised()
     )
     files.save(weights, architecture, kept)
     log.info("%s: weights written to %s", title, weights)
+
+
+def build(architecture: Network, settings: TrainSettings, seed: int, weights: Weights | None = None) -> keras.Model:
+    """The network that is trained by `settings`: it gives all outputs that are supervised; without `weights` new ones."""
+    return build_architecture(
+        architecture,
+        weights=weights,
+        batch_norm_momentum=settings.batch_norm_momentum,
+        stochastic_depth=settings.stochastic_depth,
+        l2=settings.l2,
+        l2_depthwise=settings.l2_depthwise,
+        seed=seed,
+        supervised=len(architecture.supervised()) > 1,
+    )
 
 
 def fit(
@@ -101,7 +106,7 @@ def fit(
     settings: TrainSettings,
     seed: int,
     history: str | os.PathLike[str],
-    strategy: "tf.distribute.Strategy",
+    strategy: "Strategy",
     title: str = "training",
     supervised: Sequence[Supervised] = HEAT_MAPS,
 ) -> Weights:
@@ -145,7 +150,7 @@ def fit(
     )
     model = compiled(network, rate, settings, steps, strategy, supervised)
 
-    written = History(history, devices.name(strategy), strategy.num_replicas_in_sync)
+    written = History(history, devices.name(strategy), devices.count(strategy))
     progress = Progress(title, settings.epochs, steps, settings.batch)
     epochs = _Epochs(network, written, progress, rate, best=settings.keep == "best")
     log.info(
@@ -174,7 +179,7 @@ def compiled(
     rate: keras.optimizers.schedules.LearningRateSchedule,
     settings: TrainSettings,
     steps: int,
-    strategy: "tf.distribute.Strategy",
+    strategy: "Strategy",
     supervised: Sequence[Supervised] = HEAT_MAPS,
 ) -> PoseModel:
     """`network`, made in the scope of `strategy`, ready for epochs of `steps` steps at the learning rate `rate`."""
@@ -183,7 +188,8 @@ def compiled(
         model = PoseModel(network, sigma, strategy.num_replicas_in_sync, supervised, settings.accumulation)
         model.compile(
             Adam(rate),
-            jit_compile=settings.jit_compile,
+            # What JAX does not compile, it runs one operation at a time.
+            jit_compile=settings.jit_compile or keras.backend.backend() == "jax",
             steps_per_execution=_divisor(steps, settings.steps_per_execution),
         )
         # Else the first step makes these variables, and TensorFlow traces it twice.

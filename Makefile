@@ -7,15 +7,21 @@ SHELL := /bin/bash
 # A Python of a supported version; the first that fits, unless given: make PYTHON=python3.12 test
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
-# cpu (plain TensorFlow; uses GPUs too) or tpu: which lock is installed
+# cpu (plain TensorFlow; uses GPUs too), tpu, or jax (for KERAS_BACKEND=jax and check-tpu): which lock is installed
 ACCELERATOR ?= cpu
 CORES ?= all
 EXPERIMENT ?= E3
+# What check-tpu compiles; a batch is one chip's
+GENOTYPE ?= evopose2d_s
+BATCH ?= 64
+TOPOLOGY ?= v5e:2x2
+HEIGHT ?= 256
+WIDTH ?= 192
 # whose report `make report` makes
 CONFIG := config/config.yaml
 ARGS ?=
 
-LOCK := envs/lock$(if $(filter tpu,$(ACCELERATOR)),-tpu).txt
+LOCK := envs/lock$(addprefix -,$(filter tpu jax,$(ACCELERATOR))).txt
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(ACCELERATOR)
@@ -30,11 +36,11 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help install demo coco smoke paper test learn lint format report dag bench lock clean venv
+.PHONY: help install demo coco smoke paper check-tpu test learn lint format report dag bench lock clean venv
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
-	@echo '  variables: PYTHON=python3.12  ACCELERATOR=cpu|tpu  CORES=2  CONFIG=my.yaml (report)  ARGS="further options of snakemake or pytest"'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@echo '  variables: PYTHON=python3.12  ACCELERATOR=cpu|tpu|jax  CORES=2  CONFIG=my.yaml (report)  ARGS="further options of snakemake or pytest"'
 
 install: $(STAMP) ## make .venv with the locked packages (ACCELERATOR=tpu: for a TPU VM)
 
@@ -87,6 +93,11 @@ smoke: install ## an experiment of the paper on synthetic pictures, in minutes: 
 paper: install ## the paper's tables and figures from whatever results exist, into results/paper
 	$(SNAKEMAKE) paper $(ARGS)
 
+check-tpu: ## compile a training step for a TPU, without one: GENOTYPE=largest BATCH=64 TOPOLOGY=v5e:2x2
+	@$(MAKE) --no-print-directory install ACCELERATOR=jax VENV=.venv-jax
+	.venv-jax/bin/python scripts/check_tpu.py --genotype "$(GENOTYPE)" --batch $(BATCH) --topology $(TOPOLOGY) \
+	  --height $(HEIGHT) --width $(WIDTH) $(ARGS)
+
 test: install ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
@@ -112,11 +123,13 @@ dag: install ## draw the workflow into results/dag: SVG where `dot` is installed
 bench: install ## measure the hot paths; see tests/benchmarks
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-lock: install ## renew both locks and the conda environment from pyproject.toml
-	for accelerator in cpu tpu; do \
+# That of JAX begins as a copy of the plain one, so that both have the same versions.
+lock: install ## renew the locks and the conda environment from pyproject.toml
+	for accelerator in cpu tpu jax; do \
+	  [ $$accelerator = jax ] && cp envs/lock.txt envs/lock-jax.txt; \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	    --no-emit-index-url --extra $$accelerator --extra dev pyproject.toml \
-	    -o envs/lock$$([ $$accelerator = tpu ] && echo -tpu).txt || exit; \
+	    -o envs/lock$$([ $$accelerator = cpu ] || echo -$$accelerator).txt || exit; \
 	done
 	$(BIN)/python scripts/conda_environment.py --lock envs/lock.txt --output envs/evopose.yaml
 

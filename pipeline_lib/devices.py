@@ -1,19 +1,24 @@
-"""Accelerators: what is there, what was asked for, and the TensorFlow distribution strategy that uses it.
+"""Accelerators: what is there, what was asked for, and the distribution strategy that uses it.
 
 `available`, `check` and `accelerators` look at the machine only, so that a workflow starts without TensorFlow; the other
-functions load it. Nothing here falls back to the CPU when another device was asked for by name.
+functions load it. Nothing here falls back to the CPU when another device was asked for by name. Under KERAS_BACKEND=jax
+the devices are JAX's (`jax_devices`), and TensorFlow, which reads the data, gets none but the CPU.
 """
 
 import importlib.metadata
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pipeline_lib.errors import EvoPoseError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from pipeline_lib.jax_devices import JaxStrategy
+
+    Strategy: TypeAlias = tf.distribute.Strategy | JaxStrategy
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +29,8 @@ CHOICES = ("auto", "cpu", "gpu", "tpu")
 ROOT = Path("/")
 TPU_FILES = ("dev/accel*", "dev/vfio/[0-9]*")
 GPU_FILES = ("dev/nvidia[0-9]*", "dev/dxg")
-TPU_PACKAGES = ("tensorflow-tpu", "libtpu")
+TPU_PACKAGES = {"tensorflow": ("tensorflow-tpu", "libtpu"), "jax": ("jax", "libtpu")}
+INSTALLATION = {"tensorflow": "tpu", "jax": "jax"}
 ON_CPU = "train on the CPU instead with --config device=cpu (snakemake) or --device cpu (scripts)"
 
 
@@ -50,7 +56,7 @@ def check(device: str) -> None:
             )
         raise EvoPoseError(
             f"device tpu: there is a TPU, but {' and '.join(_missing_packages())} is not installed; "
-            f"run `make install ACCELERATOR=tpu`, or {ON_CPU}"
+            f"run `make install ACCELERATOR={INSTALLATION[backend()]}`, or {ON_CPU}"
         )
     if device == "gpu":
         raise EvoPoseError(
@@ -58,6 +64,16 @@ def check(device: str) -> None:
             f"run on a machine with an NVIDIA driver, or {ON_CPU}"
         )
     raise EvoPoseError(f"device {device!r}: one of {', '.join(CHOICES)} is expected")
+
+
+def backend() -> str:
+    """What Keras computes with, tensorflow or jax; any other is an `EvoPoseError`. Keras is not loaded."""
+    name = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if name not in TPU_PACKAGES:
+        raise EvoPoseError(
+            f"KERAS_BACKEND={name}: networks run on {' or '.join(TPU_PACKAGES)}; unset it or name one of these"
+        )
+    return name
 
 
 def accelerators(device: str) -> int:
@@ -79,7 +95,7 @@ def _exists(patterns: tuple[str, ...]) -> bool:
 
 def _missing_packages() -> list[str]:
     missing = []
-    for package in TPU_PACKAGES:
+    for package in TPU_PACKAGES[backend()]:
         try:
             importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -103,17 +119,25 @@ def configure(threads: int, deterministic: bool) -> None:
             log.warning("TensorFlow has started already: its CPU threads stay as they are, not %d", threads)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+    if backend() == "jax":
+        from pipeline_lib import jax_devices
+
+        jax_devices.configure(deterministic)
 
 
 def select(device: str) -> str:
     """Decide between cpu, gpu and tpu for `device` (auto: the best that works) and hide the GPUs from a CPU training.
 
-    Raises `EvoPoseError` when a device that was asked for by name is missing or TensorFlow cannot use it.
+    Raises `EvoPoseError` when a device that was asked for by name is missing or the backend cannot use it.
     """
-    import tensorflow as tf
-
     check(device)
     kind = available()[0] if device == "auto" else device
+    if backend() == "jax":
+        from pipeline_lib import jax_devices
+
+        return jax_devices.select(kind, device)
+    import tensorflow as tf
+
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "gpu" and not gpus:
         problem = "there is a GPU, but TensorFlow cannot use it: CUDA libraries are missing (`tensorflow[and-cuda]`)"
@@ -126,17 +150,22 @@ def select(device: str) -> str:
     return kind
 
 
-def strategy(device: str, count: int = 1) -> "tf.distribute.Strategy":
+def strategy(device: str, count: int = 1) -> "Strategy":
     """The distribution strategy that trains on `count` devices of the kind `device` (auto, cpu, gpu, tpu).
 
-    One CPU or GPU is TensorFlow's default strategy, several are a `MirroredStrategy`, TPU cores a `TPUStrategy`.
+    One CPU or GPU is TensorFlow's default strategy, several are a `MirroredStrategy`, TPU cores a `TPUStrategy`; JAX's are
+    a `JaxStrategy`.
 
     Raises:
         EvoPoseError: the device is missing or there are fewer than `count`.
     """
+    kind = select(device)
+    if backend() == "jax":
+        from pipeline_lib import jax_devices
+
+        return jax_devices.JaxStrategy(kind, count)
     import tensorflow as tf
 
-    kind = select(device)
     if kind == "tpu":
         return _tpu_strategy(count)
     if count == 1:
@@ -172,14 +201,22 @@ def _tpu_strategy(count: int) -> "tf.distribute.TPUStrategy":
     return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=assignment)
 
 
-def name(chosen: "tf.distribute.Strategy") -> str:
+def count(chosen: "Strategy") -> int:
+    """The number of devices that `chosen` trains on."""
+    return chosen.num_replicas_in_sync if backend() == "tensorflow" else len(chosen.devices)
+
+
+def name(chosen: "Strategy") -> str:
     """What `chosen` trains on, for people: CPU, TPU v3-8, or the GPU's name."""
+    if backend() == "jax":
+        return chosen.name
     import tensorflow as tf
 
     if isinstance(chosen, tf.distribute.TPUStrategy):
         return f"TPU {os.environ.get('TPU_ACCELERATOR_TYPE', '')}".strip()
     gpus = tf.config.get_visible_devices("GPU")
-    used = chosen.extended.worker_devices if chosen.num_replicas_in_sync > 1 else ()
+    ours: tf.distribute.Strategy = chosen
+    used = ours.extended.worker_devices if ours.num_replicas_in_sync > 1 else ()
     if not gpus or any("CPU" in device for device in used):
         return "CPU"
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"))

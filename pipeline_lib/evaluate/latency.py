@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline_lib import devices
 from pipeline_lib.artifacts import SCHEMA_VERSION, provenance
+from pipeline_lib.errors import ConfigError
 from pipeline_lib.nets.layers import Network, Weights, count_network
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def benchmark(name: str, network: Network, weights: Weights | None, protocol: Pr
 
     `weights` None: new ones. To be called before TensorFlow's first operation, since it sets its threads and devices.
     """
+    if devices.backend() != "tensorflow":
+        raise ConfigError(f"frame rates are measured with TensorFlow; unset KERAS_BACKEND={devices.backend()}")
     from pipeline_lib.nets.building import build_architecture
     from pipeline_lib.nets.precision import precision
 

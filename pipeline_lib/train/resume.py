@@ -76,6 +76,7 @@ class Resume(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: Any = None) -> None:
         # Training's metrics, which validation clears.
+        self._synchronise()
         self._before = {name: np.array(variable) for name, variable in _metrics(self.model).items()}
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -98,9 +99,12 @@ class Resume(keras.callbacks.Callback):
         self._store.count("preempted")
         raise Preempted(f"{self._title}: asked to end; the state is saved, the next run goes on from here")
 
-    def _state(self, epoch: int, step: int, metrics: Mapping[str, Any]) -> State:
-        if keras.backend.backend() == "jax":
+    def _synchronise(self) -> None:
+        if keras.backend.backend() == "jax":  # which trains on copies of the variables
             self.model.jax_state_sync()
+
+    def _state(self, epoch: int, step: int, metrics: Mapping[str, Any]) -> State:
+        self._synchronise()
         variables = {name: np.array(variable) for name, variable in _variables(self.model).items()}
         trainer = self._trainer
         return State(epoch, step, {**variables, **metrics}, trainer.best, trainer.rows, trainer.values)

@@ -29,6 +29,8 @@ from pipeline_lib.train.schedule import warmup_cosine
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from pipeline_lib.devices import Strategy
+
 log = logging.getLogger(__name__)
 
 SIGMA_REFERENCE_HEIGHT = 64
@@ -133,23 +135,14 @@ def train_network(
     strategy = devices.strategy(device, settings.devices)
     keras.utils.set_random_seed(seed % 2**32)
     with strategy.scope(), precision(settings.precision):
-        network = build_architecture(
-            architecture,
-            weights=tensors,
-            batch_norm_momentum=settings.batch_norm_momentum,
-            stochastic_depth=settings.stochastic_depth,
-            l2=settings.l2,
-            l2_depthwise=settings.l2_depthwise,
-            seed=seed,
-            supervised=len(architecture.supervised()) > 1,
-        )
+        network = build(architecture, settings, seed, tensors)
     inputs = {
         "architecture": architecture.to_json(),
         "initial": state.digest(tensors),
         "records": [artifacts.sha256(path) for path in (train_manifest, val_manifest)],
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
-        "devices": [devices.name(strategy), strategy.num_replicas_in_sync],
+        "devices": [devices.name(strategy), devices.count(strategy)],
         "task": task.inputs,
     }
     with state.opened(weights, state.key(inputs)) as store:
@@ -164,6 +157,20 @@ def train_network(
     log.info("%s: weights written to %s", title, weights)
 
 
+def build(architecture: Network, settings: TrainSettings, seed: int, weights: Weights | None = None) -> keras.Model:
+    """The network that is trained by `settings`: it gives all outputs that are supervised; without `weights` new ones."""
+    return build_architecture(
+        architecture,
+        weights=weights,
+        batch_norm_momentum=settings.batch_norm_momentum,
+        stochastic_depth=settings.stochastic_depth,
+        l2=settings.l2,
+        l2_depthwise=settings.l2_depthwise,
+        seed=seed,
+        supervised=len(architecture.supervised()) > 1,
+    )
+
+
 def fit(
     network: keras.Model,
     training: records.Manifest,
@@ -171,7 +178,7 @@ def fit(
     settings: TrainSettings,
     seed: int,
     history: str | os.PathLike[str],
-    strategy: "tf.distribute.Strategy",
+    strategy: "Strategy",
     title: str = "training",
     supervised: Sequence[Supervised] = HEAT_MAPS,
     task: Task = POSES,
@@ -222,7 +229,7 @@ def fit(
     rate = task.rate(settings, steps)
     model = compiled(network, rate, settings, steps, strategy, supervised, task.model)
 
-    written = History(history, devices.name(strategy), strategy.num_replicas_in_sync)
+    written = History(history, devices.name(strategy), devices.count(strategy))
     progress = Progress(title, settings.epochs, steps, settings.batch)
     epochs = _Epochs(network, written, progress, rate, best=settings.keep == "best", patience=settings.patience)
     log.info(
@@ -270,7 +277,7 @@ def compiled(
     rate: keras.optimizers.schedules.LearningRateSchedule,
     settings: TrainSettings,
     steps: int,
-    strategy: "tf.distribute.Strategy",
+    strategy: "Strategy",
     supervised: Sequence[Supervised] = HEAT_MAPS,
     make: Callable[..., PoseModel] = PoseModel,
 ) -> PoseModel:
@@ -283,7 +290,8 @@ def compiled(
         model = make(network, sigma, strategy.num_replicas_in_sync, supervised, settings.accumulation)
         model.compile(
             Adam(rate),
-            jit_compile=settings.jit_compile,
+            # What JAX does not compile, it runs one operation at a time.
+            jit_compile=settings.jit_compile or keras.backend.backend() == "jax",
             steps_per_execution=_divisor(steps, settings.steps_per_execution),
         )
         # Else the first step makes these variables, and TensorFlow traces it twice.

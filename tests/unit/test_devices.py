@@ -90,6 +90,21 @@ def test_the_best_device_comes_first(machine: Path, monkeypatch: pytest.MonkeyPa
     assert devices.available() == ["tpu", "gpu", "cpu"]
 
 
+def test_jax_needs_other_packages_on_a_tpu(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "accel0").touch()
+    installed(monkeypatch, "jax")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(EvoPoseError, match=r"but libtpu is not installed; run `make install ACCELERATOR=jax`"):
+        devices.check("tpu")
+    installed(monkeypatch, "jax", "libtpu")
+    assert devices.available() == ["tpu", "cpu"]
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(EvoPoseError, match="KERAS_BACKEND=torch: networks run on tensorflow or jax"):
+        devices.available()
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    assert devices.backend() == "tensorflow"
+
+
 def test_unknown_devices_are_refused(machine: Path) -> None:
     with pytest.raises(EvoPoseError, match="one of auto, cpu, gpu, tpu"):
         devices.check("npu")

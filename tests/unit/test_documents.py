@@ -16,6 +16,7 @@ from pipeline_lib.train import history
 ROOT = Path(__file__).parents[2]
 OUTPUT = (ROOT / "workflow/docs/output.md").read_text()
 USAGE = (ROOT / "workflow/docs/usage.md").read_text()
+TPU = (ROOT / "workflow/docs/tpu.md").read_text()
 MANUAL = (ROOT / "config/README.md").read_text()
 
 
@@ -40,7 +41,7 @@ def test_documents_have_every_key(model):
 
 
 def test_links_and_paths_lead_somewhere():
-    for path, text in (("workflow/docs", USAGE), ("workflow/docs", OUTPUT), ("config", MANUAL)):
+    for path, text in (("workflow/docs", USAGE), ("workflow/docs", OUTPUT), ("workflow/docs", TPU), ("config", MANUAL)):
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             assert (ROOT / path / link).exists(), link
         for name in re.findall(r"(?:scripts|config|profiles|workflow|pipeline_lib)/[\w/.-]*[\w/]", text):
@@ -49,13 +50,14 @@ def test_links_and_paths_lead_somewhere():
 
 
 def test_make_targets_exist():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    used = set(re.findall(r"`make ([a-z]+)", USAGE)) | set(re.findall(r"^make ([a-z]+)", USAGE, re.MULTILINE))
-    assert {"demo", "test", "report"} <= used <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = USAGE + TPU
+    used = set(re.findall(r"`make ([a-z-]+)", text)) | set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
+    assert {"demo", "test", "report", "check-tpu"} <= used <= targets
 
 
 def test_scripts_options_exist():
-    commands = re.findall(r"python scripts/(\w+)\.py(.*)", USAGE)
+    commands = re.findall(r"python scripts/(\w+)\.py(.*)", USAGE + TPU)
     assert {"plot", "networks", "latency", "submission"} <= {program for program, _ in commands}
     for program, words in commands:
         source = (ROOT / f"scripts/{program}.py").read_text()

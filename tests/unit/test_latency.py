@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from pipeline_lib import artifacts, devices, nets
 from pipeline_lib.config import SearchSpace
+from pipeline_lib.errors import ConfigError
 from pipeline_lib.evaluate import latency
 from pipeline_lib.nets import files
 from pipeline_lib.nets.layers import initial_weights
@@ -234,6 +235,12 @@ def test_threads_and_device_are_those_that_are_asked_for(monkeypatch: pytest.Mon
     for xla in (False, True):
         result = latency.benchmark("tiny", TINY, None, latency.Protocol(passes=1, xla=xla))
         assert result["xla"] is asked["xla"] is xla
+
+
+def test_another_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(ConfigError, match="measured with TensorFlow; unset KERAS_BACKEND=jax"):
+        latency.benchmark("tiny", TINY, None, latency.Protocol(passes=1))
 
 
 @pytest.mark.parametrize("wrong", [["--passes", "0"], ["--batch", "-1"], ["--warm-up", "-1"], ["--dtype", "float16"]])

@@ -15,7 +15,12 @@ ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
 BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts")
 # From the bottom: a part imports from its own layer and from those before it.
-LAYERS = [BASE, ("search", "paper"), ("data", "nets", "devices"), ("plots", "export", "evaluate", "train")]
+LAYERS = [
+    BASE,
+    ("search", "paper", "jax_devices"),
+    ("data", "nets", "devices"),
+    ("plots", "export", "evaluate", "train"),
+]
 # Beside the layers: the Snakefile's questions, the page of keys.
 OUTSIDE = {"plan": {*BASE, "search", "nets", "devices", "paper"}, "manual": {*BASE}}
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
@@ -141,7 +146,7 @@ def test_conda_environment_keeps_versions_and_markers():
 
 
 def test_locks_are_exact_hashed_and_name_no_host():
-    assert set(LOCKS) == {"lock.txt", "lock-tpu.txt"}
+    assert set(LOCKS) == {"lock.txt", "lock-tpu.txt", "lock-jax.txt"}
     for text in LOCKS.values():
         assert "://" not in text and "--index" not in text and "--find-links" not in text and " @ " not in text
         for block in re.split(r"\n(?=\S)", text.strip()):
@@ -159,6 +164,14 @@ def test_locks_differ_in_tensorflow_alone():
     assert "tensorflow-tpu" not in cpu and "libtpu" not in cpu and "tensorflow" not in tpu
     assert tpu["libtpu"] == ["0.0.21"] and tpu["tensorflow-tpu"] == ["2.20.0"]
     assert cpu["tensorflow"][0].startswith("2.21.")
+
+
+def test_the_lock_of_jax_is_the_plain_one_and_jax():
+    """One environment trains under JAX and compiles for a TPU."""
+    cpu, jax = pins(LOCKS["lock.txt"]), pins(LOCKS["lock-jax.txt"])
+    assert {package: versions for package, versions in jax.items() if package in cpu} == cpu
+    assert jax.keys() - cpu.keys() == {"jax", "jaxlib", "libtpu", "scipy"}
+    assert jax["jax"] == jax["jaxlib"] == ["0.10.2"]
 
 
 def test_profiles():

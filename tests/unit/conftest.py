@@ -9,8 +9,19 @@ import pytest
 from pipeline_lib import artifacts
 from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings
 from pipeline_lib.data import convert
+from pipeline_lib.nets import files
+from pipeline_lib.nets.spec import Architecture, initial_weights
 
 PERSONS = 11
+TINY = Architecture(
+    genotype=[[1, 3, 1, 1], [1, 3, 1, 2], [1, 3, 1, 2], [1, 3, 1, 1], [1, 3, 1, 1], [1, 3, 1, 1], [1, 3, 1, 1]],
+    height=32,
+    width=32,
+    expansion=(1,) * 7,
+    stem=8,
+    head=8,
+    head_layers=1,
+)
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +63,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings=ConversionSettings(shard_size=4),
     )
     return folder / "val" / "manifest.json"
+
+
+@pytest.fixture(scope="session")
+def initial(manifest: Path) -> Path:
+    """Initial weights of `TINY`."""
+    path = manifest.parent / "initial.safetensors"
+    files.save(path, TINY, initial_weights(TINY, 1))
+    return path

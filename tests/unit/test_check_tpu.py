@@ -121,7 +121,7 @@ def compiled(name: str, folder: Path, *options: str) -> dict:
     command = [sys.executable, "-c", code, "--genotype", name, "--report", str(folder / "report.json"), *options]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."}, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "| HBM (GiB)" in done.stdout
+    assert " HBM (GiB) |" in done.stdout
     return json.loads((folder / "report.json").read_text(encoding="utf-8"))
 
 

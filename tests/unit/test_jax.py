@@ -13,9 +13,6 @@ import pytest
 
 from pipeline_lib.config import TrainSettings
 from pipeline_lib.nets import files
-from tests.unit.test_training import initial, manifest
-
-__all__ = ["initial", "manifest"]  # fixtures
 
 pytestmark = [
     pytest.mark.slow,

@@ -17,7 +17,7 @@ from pipeline_lib.nets import files
 from pipeline_lib.nets.spec import initial_weights
 from pipeline_lib.train import state, trainer
 from pipeline_lib.train.progress import Progress
-from tests.unit.test_training import TINY
+from tests.unit.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, STEPS = 3, 2  # of five persons

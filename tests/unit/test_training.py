@@ -16,29 +16,13 @@ from pipeline_lib.data import records
 from pipeline_lib.errors import ArtifactError, ConfigError, DataError
 from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.registry import Published
-from pipeline_lib.nets.spec import Architecture, initial_weights, tensors
+from pipeline_lib.nets.spec import initial_weights, tensors
 from pipeline_lib.train import trainer
 from scripts import train as program
 from tests.unit import restated
-from tests.unit.conftest import PERSONS
+from tests.unit.conftest import PERSONS, TINY
 
-TINY = Architecture(
-    genotype=[[1, 3, 1, 1], [1, 3, 1, 2], [1, 3, 1, 2], [1, 3, 1, 1], [1, 3, 1, 1], [1, 3, 1, 1], [1, 3, 1, 1]],
-    height=32,
-    width=32,
-    expansion=(1,) * 7,
-    stem=8,
-    head=8,
-    head_layers=1,
-)
 SETTINGS = TrainSettings(epochs=2, batch=4, l2=0.01, batch_norm_momentum=0.9, base_rate=0.01, evaluate_initial=True)
-
-
-@pytest.fixture(scope="module")
-def initial(manifest: Path) -> Path:
-    path = manifest.parent / "initial.safetensors"
-    files.save(path, TINY, initial_weights(TINY, 1))
-    return path
 
 
 def run(manifest: Path, initial: Path, folder: Path, **changes: object) -> tuple[dict, list[dict[str, str]]]:

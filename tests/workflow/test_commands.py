@@ -38,7 +38,7 @@ GENERATIONS = range(4)
 KEYPOINTS = {"names": ["top", "left", "right"], "sigmas": [0.1, 0.2, 0.2], "flip_pairs": [["left", "right"]]}
 # Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py and test_refine.py.
 OF_OTHER_RULES = (
-    *("draw_dag", "conda_environment", "enter_server_metrics", "download", "count_persons", "join_videos"),
+    *("draw_dag", "conda_environment", "check_tpu", "enter_server_metrics", "download", "count_persons", "join_videos"),
     *("train_refiner", "refine"),
 )
 

@@ -136,9 +136,9 @@ def train(
     )
 
 
-def task(settings: RefineConfig, training: Any, validation: Any, inputs: Mapping[str, Any]) -> Task:
+def task(settings: RefineConfig, training: Any, validation: Any, inputs: Mapping[str, Any] | None = None) -> Task:
     """What the trainer is told; the data are functions with the arguments of `records.dataset`, made from `inputs`."""
-    return Task(training, validation, partial(RefinerModel, pose_sigma=settings.pose_sigma), _rate, inputs)
+    return Task(training, validation, partial(RefinerModel, pose_sigma=settings.pose_sigma), _rate, inputs or {})
 
 
 def _rate(settings: RefinerTraining, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

@@ -19,14 +19,14 @@ class Resume(keras.callbacks.Callback):
     """Saves the state after every epoch and, when the process is asked to end, after the step that runs.
 
     Args:
-        store: where the states lie.
+        store: where the states lie; None: nothing is saved.
         model: compiled, its optimiser built.
         steps: of an epoch.
         title: what is trained, for messages.
         trainer: has `rows`, `best` and `values` of a state, and `restore(state)`.
     """
 
-    def __init__(self, store: Store, model: keras.Model, steps: int, title: str, trainer: Any) -> None:
+    def __init__(self, store: Store | None, model: keras.Model, steps: int, title: str, trainer: Any) -> None:
         super().__init__()
         self._store = store
         self._steps = steps
@@ -36,16 +36,17 @@ class Resume(keras.callbacks.Callback):
         self._epoch = 0
         self._metrics: Tensors = {}
         self._before: Tensors = {}
-        state = store.load()
+        state = store.load() if store is not None else None
         self.epoch, self.step = (state.epoch, state.step) if state else (0, 0)
         """Epochs that are done, and steps of the next one; a `step` of all of them: its validation is still to be done."""
-        if state is not None:
-            _assign(_variables(model), state.variables, str(store.folder))
+        if store is not None:
+            store.count("started")
+        if store is not None and state is not None:
+            _assign(_variables(model), state.variables, title)
             if state.step:  # Keras clears the metrics when an epoch begins, this one has begun before
                 self._metrics = {name: state.variables[name] for name in _metrics(model)}
             trainer.restore(state)
             log.info("%s: goes on after %d epochs and %d steps", title, state.epoch, state.step)
-        store.count("started")
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -67,7 +68,7 @@ class Resume(keras.callbacks.Callback):
     def restore_metrics(self) -> None:
         """Set the metrics of the epoch that was interrupted, once."""
         if self._metrics:
-            _assign(_metrics(self.model), self._metrics, str(self._store.folder))
+            _assign(_metrics(self.model), self._metrics, self._title)
             self._metrics = {}
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -84,7 +85,7 @@ class Resume(keras.callbacks.Callback):
             self._preempt(self._steps, self._before)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._store.save(self._state(epoch + 1, 0, {}))
+        self._save(epoch + 1, 0, {})
         if self._asked:
             self._end()
 
@@ -92,10 +93,12 @@ class Resume(keras.callbacks.Callback):
         return batches + (self.step if self._epoch == self.epoch else 0)
 
     def _preempt(self, step: int, metrics: Mapping[str, Any]) -> None:
-        self._store.save(self._state(self._epoch, step, metrics))
+        self._save(self._epoch, step, metrics)
         self._end()
 
     def _end(self) -> None:
+        if self._store is None:
+            raise Preempted(f"{self._title}: asked to end")
         self._store.count("preempted")
         raise Preempted(f"{self._title}: asked to end; the state is saved, the next run goes on from here")
 
@@ -103,11 +106,14 @@ class Resume(keras.callbacks.Callback):
         if keras.backend.backend() == "jax":  # which trains on copies of the variables
             self.model.jax_state_sync()
 
-    def _state(self, epoch: int, step: int, metrics: Mapping[str, Any]) -> State:
+    def _save(self, epoch: int, step: int, metrics: Mapping[str, Any]) -> None:
+        if self._store is None:
+            return
         self._synchronise()
         variables = {name: np.array(variable) for name, variable in _variables(self.model).items()}
         trainer = self._trainer
-        return State(epoch, step, {**variables, **metrics}, trainer.best, trainer.rows, trainer.values)
+        state = State(epoch, step, {**variables, **metrics}, trainer.best, trainer.rows, trainer.values)
+        self._store.save(state)
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
@@ -125,6 +131,8 @@ def _metrics(model: keras.Model) -> dict[str, Any]:
 
 def _assign(variables: Mapping[str, Any], values: Mapping[str, Any], where: str) -> None:
     if missing := sorted(set(variables) - set(values)):
-        raise ArtifactError(f"{where}: the state of the training lacks {missing[0]}; delete the folder and run again")
+        raise ArtifactError(
+            f"{where}: the state of the training lacks {missing[0]}; delete the folder .training beside its outputs and run again"
+        )
     for name, variable in variables.items():
         variable.assign(values[name])

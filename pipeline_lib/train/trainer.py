@@ -99,6 +99,7 @@ def train(
         EvoPoseError: files that are missing, damaged or do not fit, a device that is not there, accumulation on another
             backend than TensorFlow, a loss that is not a number.
     """
+    _check_backend(settings)  # before a file of hundreds of megabytes is read
     architecture, tensors = files.load(initial)
     train_network(
         architecture,
@@ -183,12 +184,12 @@ def fit(
     supervised: Sequence[Supervised] = HEAT_MAPS,
     task: Task = POSES,
     *,
-    store: state.Store,
+    store: state.Store | None = None,
 ) -> Weights:
     """Train `network`, made in the scope of `strategy`; returns the weights of the epoch that `settings.keep` asks for.
 
-    `supervised` says how each of its outputs is trained, `task` what for. Writes the file `history` and a state into
-    `store` after every epoch, and goes on from the state there is. Raises what `train` raises.
+    `supervised` says how each of its outputs is trained, `task` what for. Writes the file `history` and, where there
+    is a `store`, a state into it after every epoch, and goes on from the state there is. Raises what `train` raises.
     """
     steps = training.examples // settings.batch
     if steps == 0:

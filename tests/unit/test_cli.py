@@ -91,7 +91,9 @@ def test_what_the_system_refuses_is_one_line():
 
 def test_an_interrupt_is_one_line_and_exit_code_130():
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", PROGRAM, "long"]
+    # Behind `&` of a shell script, Ctrl-C is ignored from the start.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    command = [sys.executable, "-c", heard + PROGRAM, "long"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as done:
         while done.stdout.readline() != "waiting\n":
             pass

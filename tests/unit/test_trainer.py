@@ -21,7 +21,7 @@ from pipeline_lib.data import augment, records
 from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
 from pipeline_lib.nets import files
 from pipeline_lib.nets.spec import Architecture, initial_weights
-from pipeline_lib.train import progress, trainer
+from pipeline_lib.train import progress, state, trainer
 from pipeline_lib.train.model import PoseModel
 from tests.unit import restated
 
@@ -405,6 +405,7 @@ def test_settings_reach_the_network(
             device="cpu",
         )
     assert seen.pop("weights").keys() == initial_weights(TINY, 1).keys()
+    assert seen["how"].pop("store").folder.parent == tmp_path / state.FOLDER
     assert seen == {
         "supervised": False,
         "how": {"supervised": TINY.supervised(), "task": trainer.POSES},

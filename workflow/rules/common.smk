@@ -221,6 +221,10 @@ def get_images(wildcards):
     return get_predicted(wildcards).annotations
 
 
+def get_predicted_truth(wildcards):
+    return present(get_images(wildcards))
+
+
 def get_predicted(wildcards):
     """The images and annotations of what was predicted."""
     return plan.split_of(cfg, plan.predicted_split(wildcards.boxes))

@@ -9,8 +9,8 @@ rule train_refiner:
     input:
         train=get_refiner_records(plan.TRAIN),
         val=get_refiner_records(plan.VAL),
-        train_annotations=present(cfg.dataset.train.annotations),
-        val_annotations=present(cfg.dataset.val.annotations),
+        train_annotations=get_truth(plan.TRAIN),
+        val_annotations=get_truth(plan.VAL),
         train_estimates=get_estimates("train"),
         val_estimates=get_estimates("ground_truth"),
         pretrained=plan.existing(cfg.refine.pretrained),
@@ -52,7 +52,7 @@ rule refine:
     input:
         weights="<results>/refiner/weights.safetensors",
         results="<results>/models/{model}/predictions_{boxes}.json",
-        annotations=get_images,
+        annotations=get_predicted_truth,
     output:
         refined="<results>/models/{model}/predictions_{boxes}_refined.json",
     log:

@@ -435,11 +435,17 @@ def test_settings_of_speed_reach_the_data_and_the_compiled_step(
         seen["threads"].append(options["threads"])
         return records.dataset(*arguments, **options)
 
+    compile_ = PoseModel.compile
+
     def compiled(model: PoseModel, optimizer: Any, **options: Any) -> None:
         seen.update(options)
+        compile_(model, optimizer, **options)
+
+    def fit(*arguments: Any, **options: Any) -> None:
         raise Reached
 
     monkeypatch.setattr(PoseModel, "compile", compiled)
+    monkeypatch.setattr(PoseModel, "fit", fit)
     settings = TrainSettings(batch=2, cpu_threads=3, steps_per_execution=6, jit_compile=True, deterministic=False)
     shared = manifest, manifest, settings, 1, tmp_path / "history.csv", tf.distribute.get_strategy()
     assert trainer.POSES.training_data is trainer.POSES.validation_data is records.dataset

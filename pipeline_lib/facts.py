@@ -35,6 +35,8 @@ def of(loaded: Config) -> dict[str, Any]:
         "seed": loaded.seed,
         "flip_test": loaded.evaluation.flip_test,
         "score_threshold": loaded.evaluation.score_threshold,
+        # Crops are interpolated twice; of whole images, as the paper has them, nothing is said.
+        **({"crops": _crops(loaded)} if loaded.conversion.records == "crops" else {}),
         "search": {"height": size.height, "width": size.width} | search.model_dump(mode="json")
         if search.enabled
         else None,
@@ -47,9 +49,15 @@ def of(loaded: Config) -> dict[str, Any]:
     }
 
 
+def _crops(loaded: Config) -> str:
+    conversion = loaded.conversion
+    return f"JPEG {conversion.jpeg_quality}" if conversion.crop_encoding == "jpeg" else conversion.crop_encoding
+
+
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """In what the settings `found` differ from those `expected`, in words; a setting that is not known differs."""
-    return list(_differences(found, expected, ""))
+    crops = [f"records: crops, {found['crops']}, instead of images"] if "crops" in {*found} - {*expected} else []
+    return [*crops, *_differences(found, expected, "")]
 
 
 def _differences(found: Mapping[str, Any], expected: Mapping[str, Any], path: str) -> Iterator[str]:

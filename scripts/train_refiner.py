@@ -34,6 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
         val_estimates=estimates[1],
         weights=arguments.weights,
         history=arguments.history,
+        report=arguments.report,
         settings=settings,
         seed=arguments.seed,
         device=arguments.device,
@@ -57,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=cli.non_negative, default=1, help="of weights, order, augmentation and errors (default: 1)"
     )
     options.add_argument("--device", choices=devices.CHOICES, default="auto", help="what to train on (default: auto)")
+    options.add_argument(
+        "--report", type=Path, required=True, help="output: inheritance.json, what came from refine.pretrained"
+    )
     options.add_argument("--weights", type=Path, required=True, help="output: the trained weights.safetensors")
     options.add_argument("--history", type=Path, required=True, help="output: history.csv")
     return options

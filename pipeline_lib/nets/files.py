@@ -74,6 +74,11 @@ def load_any(path: str | PathLike[str]) -> tuple[Network, Weights]:
     return network, weights
 
 
+def load_network(path: str | PathLike[str]) -> Network:
+    """The network that a weights file belongs to, without reading its tensors; raises `ArtifactError`."""
+    return _network(path, load_metadata(path))
+
+
 def load_keypoints(path: str | PathLike[str]) -> tuple[str, ...] | None:
     """The names of the keypoints that a file's weights were trained on, None where it has none; raises `ArtifactError`."""
     metadata = load_metadata(path)

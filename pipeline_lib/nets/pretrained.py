@@ -102,6 +102,22 @@ def inherit_file(
     return inherited, {"source": path, "donor": donor, "adapted": adapted, **report}
 
 
+def inherit_refiner(path: str, network: Network, seed: int, keypoints: Sequence[str]) -> tuple[Weights, dict[str, Any]]:
+    """`inherit_file` for a refiner of these `keypoints`; raises `ArtifactError` for a refiner of others, too.
+
+    A refiner sees keypoints, too: of others it would inherit what belongs to other parts of the body.
+    """
+    if path.endswith(OWN):
+        with remote.local_copy(path) as file:
+            trained = files.load_keypoints(file)
+        if trained is not None and list(trained) != list(keypoints):
+            raise ArtifactError(
+                f"{path}: a refiner of other keypoints ({', '.join(trained)}); use one of the data set's, or weights of "
+                "keras.applications"
+            )
+    return inherit_file(path, network, seed)
+
+
 def _maps(network: Network) -> dict[str, int]:
     """The axis of keypoints of each tensor that has one: of the layers that give heat maps."""
     own: Any = network  # every network is a dataclass, which its protocol does not say
@@ -156,7 +172,12 @@ def _renew(
 
 
 def check_form(path: str, network: Network) -> None:
-    """Raise `ArtifactError` when a file of this name cannot have weights for `network`, whatever is in it."""
+    """Raise `ArtifactError` when a file of this name cannot have weights for `network`, or its header says so.
+
+    The header of our own file is read where it lies on this machine; other content is not looked at.
+    """
+    if path.endswith(OWN) and Path(path).is_file():
+        _check_kind(path, files.load_network(path), network)
     if not path.endswith(OWN) and _kind(network) not in _APPLICATIONS:
         raise ArtifactError(f"{path}: keras.applications has no {_kind(network)}; a {OWN} of it is expected")
 
@@ -180,9 +201,13 @@ def _own(path: str, file: Path, network: Network) -> Donor:
         keypoints = files.load_keypoints(file)
     except ArtifactError as error:
         raise ArtifactError(str(error).replace(str(file), path)) from None
+    _check_kind(path, donor, network)
+    return _name(donor), tensors(donor), weights, [], keypoints
+
+
+def _check_kind(path: str, donor: Network, network: Network) -> None:
     if _kind(donor) != _kind(network):
         raise ArtifactError(f"{path}: weights of {_name(network)} are expected, these are of {_name(donor)}")
-    return _name(donor), tensors(donor), weights, [], keypoints
 
 
 def _keras(path: str, file: Path, network: Network) -> Donor:

@@ -30,9 +30,9 @@ def enter(stats: str | PathLike[str], model: str | PathLike[str], refined: bool 
 
     Raises `ArtifactError` when the folder is not there, or the answer does not have every metric of Table 3.
     """
-    if not Path(model).is_dir():
+    if not (Path(model) / "history.csv").is_file():
         raise ArtifactError(
-            f"{model}: no such folder; name that of a final network, results/<experiment>/models/<name>"
+            f"{model}: no such folder of a trained network; name that of a final network, results/<experiment>/models/<name>"
         )
     found = _metrics(read_json(stats), stats)
     path = Path(model) / file(refined)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from pipeline_lib import artifacts
+from pipeline_lib import artifacts, devices
 from pipeline_lib.config import RefineConfig, RefinerTraining
 from pipeline_lib.data import records, refinement
 from pipeline_lib.nets import pretrained, registry
@@ -86,6 +86,7 @@ def train(
     val_estimates: Estimates,
     weights: str | os.PathLike[str],
     history: str | os.PathLike[str],
+    report: str | os.PathLike[str],
     settings: RefineConfig,
     seed: int,
     device: str = "auto",
@@ -97,7 +98,7 @@ def train(
         train_annotations, val_annotations: what they were made from.
         train_estimates, val_estimates: COCO result lists of a pose network on these; they stand for keypoints that are
             not labelled. May be empty.
-        weights, history: files to write.
+        weights, history, report: files to write; the report says what was inherited from `settings.pretrained`.
         settings: the network, and its training.
         seed: of initial weights, order, augmentation and errors.
         device: auto, cpu, gpu or tpu.
@@ -105,13 +106,16 @@ def train(
     Raises:
         EvoPoseError: as `trainer.train`, and for annotations that are damaged or do not belong to the records.
     """
+    # Before the weights of another framework's file are read with TensorFlow.
+    devices.configure(settings.train.cpu_threads, settings.train.deterministic)
     schema = records.read_manifest(train_manifest).keypoints
     network = registry.refiner(settings.network, settings.height, settings.width, len(schema.names))
     if settings.pretrained is None:
-        initial, _ = pretrained.from_scratch(network, seed)
+        initial, inheritance = pretrained.from_scratch(network, seed)
     else:
-        initial, report = pretrained.inherit_file(settings.pretrained, network, seed)
-        log.info("refiner: %s", pretrained.summary(report))
+        initial, inheritance = pretrained.inherit_refiner(settings.pretrained, network, seed, schema.names)
+        log.info("refiner: %s", pretrained.summary(inheritance))
+    artifacts.write_json(report, inheritance)
     training, validation = (
         partial(refinement.dataset, people=refinement.read_people(path, schema, estimates))
         for path, estimates in ((train_annotations, train_estimates), (val_annotations, val_estimates))

@@ -326,7 +326,7 @@ def test_the_answer_of_the_server_is_entered_by_a_program(tmp_path):
     command = [sys.executable, str(ROOT / "scripts/enter_server_metrics.py"), "--stats", str(tmp_path / "answer.json")]
     for model, code, said in (
         ("evopose2d_l", 0, "written: "),
-        ("evopose2d_x", 2, "no such folder; name that of a final network"),
+        ("evopose2d_x", 2, "no such folder of a trained network; name that of a final network"),
     ):
         done = subprocess.run(
             [*command, "--model", str(folder / "models" / model)], cwd=ROOT, capture_output=True, text=True, check=False

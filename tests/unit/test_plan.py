@@ -10,6 +10,8 @@ import yaml
 from pipeline_lib import config, facts, plan
 from pipeline_lib.config import EvaluationConfig, ModelConfig, Reach, SearchSpace, Split
 from pipeline_lib.errors import ConfigError, EvoPoseError
+from pipeline_lib.nets import files, registry
+from pipeline_lib.nets.layers import initial_weights
 from tests import loopback
 
 ROOT = Path(__file__).parents[2]
@@ -454,6 +456,30 @@ def test_pretrained_weights_that_cannot_be_are_refused_by_their_name(tmp_path):
         plan.load(raw(final={"models": models}), ROOT)
     models["big"]["network"] = "simple_baseline_r50"
     assert plan.load(raw(final={"models": models}), ROOT).final.models["big"].pretrained == str(weights)
+
+
+def test_weights_of_another_network_are_refused_by_their_header(tmp_path):
+    stored = tmp_path / "weights.safetensors"
+    network = registry.architecture("mspn2", 64, 64, 17)
+    files.save(stored, network, initial_weights(network, 0))
+    models = {"big": HRNET | {"pretrained": str(stored)}}
+    with pytest.raises(
+        ConfigError, match=r"^final.models.big: .*weights of hrnet_w32 are expected, these are of mspn2"
+    ):
+        plan.load(raw(final={"models": models}), ROOT)
+    with pytest.raises(ConfigError, match=r"^refine: .*weights of posefix_r50 are expected, these are of mspn2"):
+        plan.load(raw(refine={"enabled": True, "network": "posefix_r50", "pretrained": str(stored)}), ROOT)
+    models["big"]["network"] = "mspn2"
+    assert plan.load(raw(final={"models": models}), ROOT).final.models["big"].pretrained == str(stored)
+
+
+def test_facts_say_whether_crops_were_trained_on():
+    images = facts.of(config.load(raw()))
+    crops = facts.of(config.load(raw(conversion={"records": "crops", "jpeg_quality": 90})))
+    stored = facts.of(config.load(raw(conversion={"records": "crops", "crop_encoding": "raw"})))
+    assert facts.differences(crops, images) == ["records: crops, JPEG 90, instead of images"]
+    assert facts.differences(stored, images) == ["records: crops, raw, instead of images"]
+    assert facts.differences(images, images) == facts.differences(crops, crops) == []
 
 
 VIDEOS = {

@@ -364,6 +364,20 @@ def small(size: tuple[int, int] = (32, 32), channels: int = 20) -> keras.Model:
     return keras.Model(image, maps)
 
 
+def test_a_refiner_of_other_keypoints_is_refused(tmp_path: Path) -> None:
+    """It sees keypoints in its first layer, too."""
+    network = registry.refiner("posefix_r50", 64, 64, 2)
+    path = tmp_path / "weights.safetensors"
+    files.save(path, network, initial_weights(network, 1), ("nose", "tail"))
+    weights, report = pretrained.inherit_refiner(str(path), network, 2, ("nose", "tail"))
+    assert report["fraction"] == 1
+    np.testing.assert_array_equal(weights["final_conv/bias"], initial_weights(network, 1)["final_conv/bias"])
+    with pytest.raises(
+        ArtifactError, match=r"weights.safetensors: a refiner of other keypoints \(nose, tail\); use one of"
+    ):
+        pretrained.inherit_refiner(str(path), network, 2, ("tail", "nose"))
+
+
 def test_the_trainer_trains_a_refiner(stored: tuple[Path, Path], tmp_path: Path) -> None:
     """First losses restated, the rate in steps, and accumulation as one batch."""
     manifest = records.read_manifest(stored[0])

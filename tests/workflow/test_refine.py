@@ -42,9 +42,12 @@ def test_one_refiner_is_trained_with_the_estimates_of_a_final_network(planned: l
     expected = {key: value for key, value in REFINE.items() if key not in ("enabled", "estimates")}
     assert job.read("--settings") == {**expected, "train": TRAIN}
     assert (job.one("--seed"), job.one("--device"), job.threads) == ("3", "tpu", 2)
-    assert (job.one("--weights"), job.one("--history")) == tuple(
-        f"{RESULTS}/refiner/{name}" for name in ("weights.safetensors", "history.csv")
-    )
+    for option, name in (
+        ("weights", "weights.safetensors"),
+        ("history", "history.csv"),
+        ("report", "inheritance.json"),
+    ):
+        assert job.one(f"--{option}") == f"{RESULTS}/refiner/{name}"
     predict = select(planned, "predict", "--results")
     assert predict[f"{MODELS}/flat/predictions_train.json"].one("--manifest") == f"{DATA}/train/manifest.json"
     assert f"{MODELS}/big/predictions_train.json" not in predict

@@ -17,6 +17,7 @@ rule train_refiner:
     output:
         weights="<results>/refiner/weights.safetensors",
         history="<results>/refiner/history.csv",
+        report="<results>/refiner/inheritance.json",
     log:
         "<logs>/refiner/train.log",
     benchmark:
@@ -45,6 +46,7 @@ rule train_refiner:
         " --device {resources.device}"
         " --weights {output.weights:q}"
         " --history {output.history:q}"
+        " --report {output.report:q}"
         " 2> {log:q}"
 
 

@@ -9,7 +9,7 @@ from pipeline_lib.config.fields import SEED, SIDE, THREADS, Flag, Name, NonNegat
 from pipeline_lib.config.keypoints import BUILT_IN, COCO_KEYPOINTS, KeypointSchema
 from pipeline_lib.explain import ADDRESS, MD5, MEMBER, PATH
 
-VIDEOS = "*.json"
+VIDEOS = "[!.]*.json"
 """The files of the videos in the annotations' folder of a data set of format: posetrack."""
 
 

@@ -17,6 +17,9 @@ from pipeline_lib.errors import DataError
 
 log = logging.getLogger(__name__)
 
+VISIBLE = (0, 1)
+"""Values of v: not labelled, labelled."""
+
 
 def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) -> dict[str, int]:
     """Write the COCO file `annotations` of all videos in `folder`; returns how many annotations were dropped, by reason.
@@ -132,12 +135,16 @@ class _Joined:
     def _person(self, where: str, identity: int, image: int, entry: Mapping[str, Any]) -> dict[str, Any]:
         box, keypoints = _box(entry, where), entry["keypoints"]
         expected = 3 * len(self._schema.names)
-        if not isinstance(keypoints, list) or len(keypoints) != expected or not all(map(_is_number, keypoints)):
+        wrong = [] if not isinstance(keypoints, list) else [value for value in keypoints if not _is_number(value)]
+        if not isinstance(keypoints, list) or len(keypoints) != expected or wrong:
             given = f"{len(keypoints)} values" if isinstance(keypoints, list) else repr(keypoints)
+            given = f"{wrong[0]!r} among its values" if wrong else given
             raise DataError(
                 f"{where}: keypoints has {given}; {expected} numbers are expected, x, y, v for each of the "
                 f"{len(self._schema.names)} names of the data set's keypoint schema"
             )
+        if (unknown := next((v for v in keypoints[2::3] if v not in VISIBLE), None)) is not None:
+            raise DataError(f"{where}: keypoints has a v of {unknown}; 0 (not labelled) or 1 is expected")
         return {
             "id": identity,
             "image_id": image,

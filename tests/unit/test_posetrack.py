@@ -128,7 +128,11 @@ WRONG = {
     ),
     "a keypoint": (
         lambda content: key("annotations", 3, "keypoints", 4)(content, None),
-        "annotations[3]: keypoints has 51 values; 51 numbers are expected",
+        "annotations[3]: keypoints has None among its values; 51 numbers are expected",
+    ),
+    "v": (
+        lambda content: key("annotations", 3, "keypoints", 5)(content, 7),
+        "annotations[3]: keypoints has a v of 7; 0 (not labelled) or 1 is expected",
     ),
     "names": (
         lambda content: key("categories", 0, "keypoints", 1)(content, "left_eye"),
@@ -164,6 +168,13 @@ def test_what_is_wrong_is_named_with_its_video_and_item(tmp_path: Path, name: st
         joined(tmp_path)
     assert str(caught.value).startswith(str(path)) and said in str(caught.value)
     assert not (tmp_path / "joined.json").exists()
+
+
+def test_hidden_files_are_no_videos(tmp_path: Path) -> None:
+    """A Macintosh leaves such files in archives."""
+    path = write(tmp_path, "val", "000342_mpii_val", video(tmp_path, "val", 342))
+    path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    joined(tmp_path)
 
 
 def test_ids_are_unique_over_videos(tmp_path: Path) -> None:

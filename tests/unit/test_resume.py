@@ -121,25 +121,32 @@ def test_sigterm_ends_at_the_step_and_the_next_run_gives_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on_from_the_last_epoch_and_gives_the_same_bytes(uninterrupted, manifest, tmp_path):
-    trained = Place(tmp_path, manifest)
-    command = [
-        *(sys.executable, "scripts/train.py", "--initial", str(tmp_path / "initial.safetensors")),
-        *("--train-manifest", str(manifest), "--val-manifest", str(manifest), "--seed", "3", "--device", "cpu"),
-        *("--settings", SETTINGS.model_dump_json(), "--weights", str(tmp_path / "weights.safetensors")),
-        *("--history", str(tmp_path / "history.csv")),
-    ]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+def test_a_killed_training_goes_on_from_the_last_epoch_and_gives_the_same_bytes(manifest, tmp_path):
+    """All in processes of their own: in that of the tests TensorFlow may have more threads, which gives other bytes."""
+
+    settings = SETTINGS.model_copy(update={"epochs": 30})  # some time is left to kill it in
+
+    def command(folder: Path) -> list[str]:
+        return [
+            *(sys.executable, "scripts/train.py", "--initial", str(folder / "initial.safetensors")),
+            *("--train-manifest", str(manifest), "--val-manifest", str(manifest), "--seed", "3", "--device", "cpu"),
+            *("--settings", settings.model_dump_json(), "--weights", str(folder / "weights.safetensors")),
+            *("--history", str(folder / "history.csv")),
+        ]
+
+    whole, trained = Place(tmp_path / "whole", manifest), Place(tmp_path / "killed", manifest)
+    subprocess.run(command(whole.folder), cwd=ROOT, capture_output=True, check=True)
+    with subprocess.Popen(command(trained.folder), cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and not trained.states:
             time.sleep(0.005)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     saved = trained.states[-1]
-    assert "000001_000000" <= saved <= "000003_000000"
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "000001_000000" <= saved < "000030_000000"
+    done = subprocess.run(command(trained.folder), cwd=ROOT, capture_output=True, text=True, check=True)
     assert f"goes on after {int(saved[:6])} epochs and 0 steps" in done.stderr
-    assert trained.result() == uninterrupted
-    assert not (tmp_path / state.FOLDER).exists()
+    assert trained.result() == whole.result()
+    assert not (trained.folder / state.FOLDER).exists()
 
 
 @pytest.fixture

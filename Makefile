@@ -101,7 +101,7 @@ check-tpu: ## compile a training step for a TPU, without one: GENOTYPE=largest B
 test: install ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-learn: install ## train every network on synthetic pictures, and compare with the best constant heat maps (an hour)
+learn: install ## train every network on synthetic pictures, and compare with the best constant heat maps (hours on a CPU)
 	$(BIN)/python -m tests.learning $(ARGS)
 
 lint: install ## ruff, mypy, snakefmt, snakemake --lint

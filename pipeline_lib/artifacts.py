@@ -168,14 +168,19 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def provenance() -> dict[str, Any]:
-    """Versions of this library and of what computes for it, and the commit of the checkout (None outside of git)."""
-    versions = {}
-    for name in ("evopose", "keras", "numpy", "tensorflow", "tensorflow-tpu"):
+def versions() -> dict[str, str]:
+    """Versions of this library and of what computes for it, as far as it is installed."""
+    found = {}
+    for name in ("evopose", "jax", "keras", "numpy", "tensorflow", "tensorflow-tpu"):
         try:
-            versions[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    return found
+
+
+def provenance() -> dict[str, Any]:
+    """`versions`, and the commit of the checkout (None outside of git)."""
     root = Path(__file__).resolve().parents[1]
     commit = None
     if (root / ".git").exists():
@@ -183,4 +188,4 @@ def provenance() -> dict[str, Any]:
             ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
         )
         commit = shown.stdout.strip() or None
-    return {"versions": versions, "commit": commit}
+    return {"versions": versions(), "commit": commit}

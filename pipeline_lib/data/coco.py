@@ -108,11 +108,11 @@ def ground_truth(
     seen: set[int] = set()
     for number, entry in enumerate(entries):
         where = f"{annotations}, annotations[{number}]"
-        identity = _integer(entry, "id", where)
+        identity = integer_of(entry, "id", where)
         if identity in seen:
             raise DataError(f"{where}: annotation id {identity} occurs twice; give every annotation its own id")
         seen.add(identity)
-        if entry.get("category_id") is not None and _integer(entry, "category_id", where) != PERSON:
+        if entry.get("category_id") is not None and integer_of(entry, "category_id", where) != PERSON:
             selection.drop("other_category")
             continue
         crowd = bool(entry.get("iscrowd", 0))
@@ -120,7 +120,7 @@ def ground_truth(
         visible = any(v > 0 for v in keypoints[2::3])
         counted = entry.get("num_keypoints")
         unlabelled = not visible if counted is None else counted == 0
-        image = selection.image(_integer(entry, "image_id", where))
+        image = selection.image(integer_of(entry, "image_id", where))
         if image is None:
             continue
         if training and crowd:
@@ -130,9 +130,9 @@ def ground_truth(
         elif training and not visible:
             selection.drop("all_keypoints_invisible")
         else:
-            box = _box(entry, where)
+            box = box_of(entry, where)
             area = box[2] * box[3] if entry.get("area") is None else entry["area"]
-            if not _is_number(area):
+            if not is_number(area):
                 raise DataError(f"{where}: area is {area!r}; a number is expected")
             clean = sanitise(box, area, image.height, image.width)
             if clean is None:
@@ -152,23 +152,23 @@ def detections(detected: Path, annotations: Path, schema: KeypointSchema, *, ima
     list, or (with `images`) that are not in that folder, are dropped. Raises `DataError`.
     """
     known = _images(_content(annotations), annotations)
-    entries = _parse(detected)
+    entries = parse(detected)
     if not isinstance(entries, list):
         raise DataError(f"{detected}: a JSON list of detections is expected, not an object; give a COCO results file")
     selection = _Selector(known, images)
     nothing = (0.0,) * (3 * len(schema.names))
     for number, entry in enumerate(entries):
         where = f"{detected}, [{number}]"
-        if _integer(entry, "category_id", where) != PERSON:
+        if integer_of(entry, "category_id", where) != PERSON:
             selection.drop("other_category")
             continue
-        image = selection.image(_integer(entry, "image_id", where))
+        image = selection.image(integer_of(entry, "image_id", where))
         if image is None:
             continue
         score = entry.get("score")
-        if not _is_number(score):
+        if not is_number(score):
             raise DataError(f"{where}: score is {score!r}; a number is expected")
-        selection.keep((image.image_id, number), Person(image, 0, _box(entry, where), nothing, float(score)))
+        selection.keep((image.image_id, number), Person(image, 0, box_of(entry, where), nothing, float(score)))
     return selection.result()
 
 
@@ -229,7 +229,7 @@ class _Selector:
         return Selection(people, dict(sorted(self._dropped.items())))
 
 
-def _parse(path: Path) -> Any:
+def parse(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
@@ -239,7 +239,7 @@ def _parse(path: Path) -> Any:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    content = _parse(path)
+    content = parse(path)
     if not isinstance(content, dict) or "images" not in content:
         raise DataError(f"{path}: not a COCO file: an object with `images` and `annotations` is expected")
     return content
@@ -256,7 +256,7 @@ def _images(content: Mapping[str, Any], path: Path) -> dict[int, Image]:
     images: dict[int, Image] = {}
     for number, entry in enumerate(_list(content, "images", path)):
         where = f"{path}, images[{number}]"
-        height, width, image_id = (_integer(entry, key, where) for key in ("height", "width", "id"))
+        height, width, image_id = (integer_of(entry, key, where) for key in ("height", "width", "id"))
         name = entry.get("file_name")
         if not isinstance(name, str) or not name or height < 1 or width < 1:
             raise DataError(f"{where}: a file_name and positive height and width are expected")
@@ -266,20 +266,20 @@ def _images(content: Mapping[str, Any], path: Path) -> dict[int, Image]:
     return images
 
 
-def _integer(entry: Any, key: str, where: str) -> int:
+def integer_of(entry: Any, key: str, where: str) -> int:
     value: Any = entry.get(key) if isinstance(entry, dict) else None
-    if not _is_number(value) or value != int(value):
+    if not is_number(value) or value != int(value):
         raise DataError(f"{where}: {key} is {value!r}; an integer is expected, as in COCO files")
     return int(value)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _box(entry: Mapping[str, Any], where: str) -> Box:
+def box_of(entry: Mapping[str, Any], where: str) -> Box:
     box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise DataError(f"{where}: bbox is {box!r}; four numbers x, y, width, height are expected")
     x, y, width, height = (float(value) for value in box)
     return x, y, width, height
@@ -298,7 +298,7 @@ def _keypoints(entry: Mapping[str, Any], schema: KeypointSchema, where: str, nee
             f"{len(schema.names)} names of the data set's keypoint schema: correct the schema or the annotation"
         )
     for index, value in enumerate(keypoints):
-        if not _is_number(value):
+        if not is_number(value):
             name = schema.names[index // 3]
             raise DataError(
                 f"{where}: keypoints[{index}] ({'xyv'[index % 3]} of {name}) is {value!r}; a finite number is expected, "

@@ -12,7 +12,7 @@ import PIL.Image
 from pipeline_lib.artifacts import write_text
 from pipeline_lib.config import KeypointSchema
 from pipeline_lib.config.dataset import VIDEOS
-from pipeline_lib.data.coco import PERSON, _box, _integer, _is_number, _parse
+from pipeline_lib.data.coco import PERSON, box_of, integer_of, is_number, parse
 from pipeline_lib.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class _Joined:
 
     def add(self, path: Path) -> None:
         """Add a video; raises `DataError`."""
-        content = _parse(path)
+        content = parse(path)
         if not isinstance(content, dict):
             raise DataError(
                 f"{path}: an object with images, annotations and categories is expected, as in PoseTrack 2018"
@@ -86,7 +86,7 @@ class _Joined:
         for where, identity, entry in self._entries(content, "images", path):
             labelled[identity] = self._frame(where, identity, entry)
         for where, identity, entry in self._entries(content, "annotations", path):
-            image = _integer(entry, "image_id", where)
+            image = integer_of(entry, "image_id", where)
             if image not in labelled:
                 raise DataError(
                     f"{where}: image_id {image} is no image of this video; correct it, or get the file again"
@@ -103,7 +103,7 @@ class _Joined:
         seen = self._seen[key]
         for number, entry in enumerate(_list(content, key, path)):
             where = f"{path}, {key}[{number}]"
-            identity = _integer(entry, "id", where)
+            identity = integer_of(entry, "id", where)
             if identity in seen:
                 raise DataError(
                     f"{where}: id {identity} occurs twice, first in {seen[identity]}; ids are unique over all videos"
@@ -126,16 +126,16 @@ class _Joined:
 
     def _unusable(self, where: str, entry: Mapping[str, Any], labelled: bool) -> str | None:
         """Why an annotation is no person to train on or to evaluate with; None for one that is."""
-        if _integer(entry, "category_id", where) != PERSON:
+        if integer_of(entry, "category_id", where) != PERSON:
             return "other_category"
         if not labelled:
             return "unlabelled_frame"
         return next((f"no_{key}" for key in ("bbox", "keypoints") if entry.get(key) in (None, [])), None)
 
     def _person(self, where: str, identity: int, image: int, entry: Mapping[str, Any]) -> dict[str, Any]:
-        box, keypoints = _box(entry, where), entry["keypoints"]
+        box, keypoints = box_of(entry, where), entry["keypoints"]
         expected = 3 * len(self._schema.names)
-        wrong = [] if not isinstance(keypoints, list) else [value for value in keypoints if not _is_number(value)]
+        wrong = [] if not isinstance(keypoints, list) else [value for value in keypoints if not is_number(value)]
         if not isinstance(keypoints, list) or len(keypoints) != expected or wrong:
             given = f"{len(keypoints)} values" if isinstance(keypoints, list) else repr(keypoints)
             given = f"{wrong[0]!r} among its values" if wrong else given

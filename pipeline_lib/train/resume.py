@@ -63,10 +63,6 @@ class Resume(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
-        self.restore_metrics()
-
-    def restore_metrics(self) -> None:
-        """Set the metrics of the epoch that was interrupted, once."""
         if self._metrics:
             _assign(_metrics(self.model), self._metrics, self._title)
             self._metrics = {}

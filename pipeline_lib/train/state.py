@@ -37,6 +37,7 @@ KEPT = 2
 
 SCHEMA_VERSION = 1
 _STATE, _VARIABLES, _BEST, _ATTEMPTS = "state.json", "variables.safetensors", "best.safetensors", "attempts.json"
+_SEAL = "digest"
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -94,8 +95,7 @@ class Store:
                 "values": dict(state.values),
                 "sha256": {path.name: artifacts.sha256(path) for path in sorted(temporary.iterdir())},
             }
-            # Numbers of a training that diverges are not all finite; the file is read by this module alone.
-            artifacts.write_text(temporary / _STATE, json.dumps(content, indent=1) + "\n")
+            artifacts.write_text(temporary / _STATE, _sealed(content))
             target = self.folder / name
             shutil.rmtree(target, ignore_errors=True)
             temporary.rename(target)
@@ -164,7 +164,7 @@ def key(inputs: Mapping[str, Any]) -> str:
         "inputs": inputs,
         "schema_version": SCHEMA_VERSION,
         "code": _code(),
-        **artifacts.provenance()["versions"],
+        **artifacts.versions(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -178,9 +178,17 @@ def _code() -> str:
     return digest.hexdigest()
 
 
+def _sealed(content: Mapping[str, Any]) -> str:
+    """`content` and its own digest as JSON; of a training that diverges not all numbers are finite."""
+    plain = {key: value for key, value in content.items() if key != _SEAL}
+    return json.dumps({**plain, _SEAL: hashlib.sha256(json.dumps(plain).encode()).hexdigest()}, indent=1) + "\n"
+
+
 def _read(path: Path) -> State:
     content = artifacts.read_json(path / _STATE)
     try:
+        if (path / _STATE).read_text(encoding="utf-8") != _sealed(content):
+            raise ArtifactError(f"{_STATE} was changed")
         if content["schema_version"] != SCHEMA_VERSION:
             raise ArtifactError(f"schema version {content['schema_version']}")
         for name, expected in content["sha256"].items():

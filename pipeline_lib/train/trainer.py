@@ -143,6 +143,7 @@ def train_network(
         "records": [artifacts.sha256(path) for path in (train_manifest, val_manifest)],
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
+        "backend": keras.backend.backend(),
         "devices": [devices.name(strategy), devices.count(strategy)],
         "task": task.inputs,
     }

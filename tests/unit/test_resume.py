@@ -192,16 +192,14 @@ def test_of_a_damaged_state_the_one_before_is_taken(store, name, damage, caplog)
     if damage == "truncate":
         path.write_bytes(content[: len(content) // 2])
     elif damage == "flip":
-        path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     else:
         path.unlink()
     found = store.load()
-    if name == "state.json" and damage == "flip":  # a brace became another character, or the JSON stayed the same
-        assert found.epoch in (1, 2)
-    else:
-        assert found.epoch == 1
-        assert "000002_000000: a damaged state" in caplog.text
-        assert not path.parent.exists()
+    assert found.epoch == 1
+    assert "000002_000000: a damaged state" in caplog.text
+    assert not path.parent.exists()
 
 
 def test_an_unfinished_state_is_none(store):

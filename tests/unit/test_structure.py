@@ -13,16 +13,16 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts")
+BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts", "leases")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [
     BASE,
-    ("search", "paper", "jax_devices"),
+    ("search", "paper", "jax_devices", "hardware"),
     ("data", "nets", "devices"),
     ("plots", "export", "evaluate", "train"),
 ]
 # Beside the layers: the Snakefile's questions, the page of keys.
-OUTSIDE = {"plan": {*BASE, "search", "nets", "devices", "paper"}, "manual": {*BASE}}
+OUTSIDE = {"plan": {*BASE, "search", "nets", "devices", "hardware", "paper"}, "manual": {*BASE}}
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]
@@ -188,15 +188,33 @@ def test_profiles():
     assert device["tpu"] == "tpu" and device["local"] == "auto"
 
 
-@pytest.mark.parametrize("name", ["local", "tpu"])
-def test_profiles_share_one_accelerator_and_repeat_killed_jobs(name):
-    profile = yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text(encoding="utf-8"))
-    assert profile["resources"] == {"accelerator": 1}
+@pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*/config.yaml")), ids=lambda path: path.parent.name)
+def test_profiles_repeat_what_was_killed_and_not_what_was_paid_for(path):
+    """Retries stand here, never in the rules: those of a rule are applied again inside each job of a cluster."""
+    profile = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert profile["rerun-incomplete"] is profile["show-failed-logs"] is True
-    assert profile["cores"] == "all"
-    # On a TPU, an edit of the code does not repeat the trainings that were paid for; a changed parameter does.
-    triggers = ["mtime", "params", "input"] if name == "tpu" else None
-    assert profile.get("rerun-triggers") == triggers
+    local = path.parent.name == "local"
+    # An edit of the code does not repeat the trainings that were paid for; a changed parameter does.
+    assert profile.get("rerun-triggers") == (None if local else ["mtime", "params", "input"])
+    assert profile.get("retries", 0) == {"local": 0, "tpu": 1, "gpu": 1}.get(path.parent.name, 2)
+    assert bool(profile.get("keep-going")) is not local
+    on_one_machine = path.parent.name in ("local", "tpu", "gpu")
+    assert ("executor" in profile) is not on_one_machine
+    assert ("accelerator" in profile.get("resources", {})) is on_one_machine  # a cluster counts its own
+    assert profile.get("cores") == ("all" if on_one_machine else None)
+    assert not any("slurm-array" in key for key in profile)
+    rules = "".join(rules.read_text(encoding="utf-8") for rules in (ROOT / "workflow/rules").glob("*.smk"))
+    assert not re.search(r"^ +retries:", rules, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*/*.yaml")), ids=lambda path: path.parent.name)
+def test_every_key_of_a_profile_is_explained(path):
+    """On its own line or on the one before; a key that holds others has its comment there, too, or each of them has one."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for before, line, after in zip(["#", *lines], lines, [*lines[1:], ""], strict=False):
+        if re.match(r" *[\w.-]+:", line):
+            opens = line.rstrip().endswith(":") and "#" in after
+            assert "#" in line or "#" in before or opens, line
 
 
 def test_every_rule_has_the_environment_and_a_log_and_only_what_computes_is_submitted_to_a_cluster():

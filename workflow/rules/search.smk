@@ -192,7 +192,7 @@ rule train_child:
         "../../envs/evopose.yaml"
     threads: cfg.search.train.cpu_threads
     resources:
-        accelerator=ACCELERATOR,
+        accelerator=accelerators(cfg.search.train.devices),
         device=DEVICE,
     params:
         settings=get_train_settings,
@@ -207,6 +207,7 @@ rule train_child:
         " --settings {params.settings:q}"
         " --seed {params.seed}"
         " --device {resources.device}"
+        " --accelerators {resources.accelerator}"
         " --title 'generation {wildcards.gen}, {wildcards.member}'"
         " --weights {output.weights:q}"
         " --history {output.history:q}"

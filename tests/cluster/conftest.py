@@ -69,3 +69,9 @@ def started(searched: Workplace, tmp_path: Path) -> Callable[[str], Workplace]:
         return place
 
     return copied
+
+
+def same(place: Workplace, other: Workplace, *paths: str) -> None:
+    """Nothing shows where a search was run."""
+    for path in paths:
+        assert (place.folder / path).read_bytes() == (other.folder / path).read_bytes(), path

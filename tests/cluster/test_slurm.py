@@ -9,18 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import CHILDREN, RESULTS
+from tests.cluster.conftest import CHILDREN, RESULTS, same
 from tests.cluster.slurm import PARTITION, TPUS, Slurm, at_once, wait_for
 from tests.workflow.conftest import ROOT, Workplace
 
 # What the profiles say, for a cluster that answers at once and has only CPUs behind its TPUs.
 SMALL = ("mem_mb=200", "disk_mb=100", "runtime=10")
 FAST = ("--latency-wait", "10", "--jobs", "20")
-
-
-def same(place: Workplace, other: Workplace, *paths: str) -> None:
-    for path in paths:
-        assert (place.folder / path).read_bytes() == (other.folder / path).read_bytes(), path
 
 
 def test_accelerators_of_a_node_are_leased_by_its_jobs(slurm: Slurm, tmp_path: Path) -> None:
@@ -110,6 +105,7 @@ def test_a_cancelled_training_goes_on_where_it_was(
     assert {job.number for job in jobs if job.state == "CANCELLED"} == {victim}
     assert {job.name for job in jobs} == {"train_child"} and {job.tpus for job in jobs} == {1}
     assert at_once(jobs) == TPUS
+    assert "asked to end; the state is saved" in (place.folder / f"logs/slurm/{victim}.log").read_text()
     # It did not begin anew, and nothing shows that it was ever cancelled.
     assert re.search(r"goes on after \d+ epochs and \d+ steps", log.read_text())
     same(place, searched, *CHILDREN, f"{RESULTS}/population.csv", "results/tiny/champion.safetensors")

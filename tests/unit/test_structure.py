@@ -228,7 +228,9 @@ def test_every_rule_has_the_environment_and_a_log_and_only_what_computes_is_subm
     submitted = {rule for rule, body in rules.items() if "localrule: True" not in body}
     # A rule made from another one does not inherit that.
     for path in (ROOT / "workflow/rules").glob("*.smk"):
-        parts = re.split(r"^ *use rule (\w+) as (\w+) with:\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+        parts = re.split(r"^ *use rule (\w+) as (\w+) with:\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[
+            1:
+        ]
         for of, rule, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             assert of in submitted or "localrule: True" in re.split(r"^ *rule ", body, flags=re.MULTILINE)[0], rule
     computing = {"synthesize", "convert", "train_child", "train_model", "predict", "latency", "seed_ancestor"}

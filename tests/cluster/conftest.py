@@ -53,6 +53,11 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 
 @pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    return Workplace(tmp_path)
+
+
+@pytest.fixture
 def started(searched: Workplace, tmp_path: Path) -> Callable[[str], Workplace]:
     """A copy of the search without what was made from the generation that is named on."""
 

@@ -146,7 +146,7 @@ def test_conda_environment_keeps_versions_and_markers():
 
 
 def test_locks_are_exact_hashed_and_name_no_host():
-    assert set(LOCKS) == {"lock.txt", "lock-tpu.txt", "lock-jax.txt"}
+    assert set(LOCKS) == {"lock.txt", "lock-tpu.txt", "lock-jax.txt", "lock-cluster.txt"}
     for text in LOCKS.values():
         assert "://" not in text and "--index" not in text and "--find-links" not in text and " @ " not in text
         for block in re.split(r"\n(?=\S)", text.strip()):
@@ -172,6 +172,26 @@ def test_the_lock_of_jax_is_the_plain_one_and_jax():
     assert {package: versions for package, versions in jax.items() if package in cpu} == cpu
     assert jax.keys() - cpu.keys() == {"jax", "jaxlib", "libtpu", "scipy"}
     assert jax["jax"] == jax["jaxlib"] == ["0.10.2"]
+
+
+def test_the_lock_of_clusters_goes_beside_the_plain_one():
+    """What both have is the same; only executors, and what tests hold Jobs of Kubernetes against, are added."""
+    cpu, cluster = pins(LOCKS["lock.txt"]), pins(LOCKS["lock-cluster.txt"])
+    assert {package: versions for package, versions in cluster.items() if package in cpu} == {
+        package: versions for package, versions in cpu.items() if package in cluster
+    }
+    added = {package.removeprefix("snakemake-executor-plugin-") for package in cluster.keys() - cpu.keys()}
+    assert added == {"slurm", "slurm-jobstep", "cluster-generic", "kubernetes-validate", "importlib-resources"}
+    assert not any(package.startswith("snakemake-executor-plugin") for package in cpu)
+
+
+def test_every_rule_with_an_accelerator_asks_slurm_for_it():
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
+    parts = re.split(r"^ *rule (\w+):\n", rules, flags=re.MULTILINE)[1:]
+    wanted = {rule for rule, body in zip(parts[::2], parts[1::2], strict=True) if "accelerator=" in body}
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    assert {rule for rule, own in profile["set-resources"].items() if own["gres"] == "'tpu:1'"} == wanted
+    assert len(wanted) == 6
 
 
 def test_profiles():
@@ -207,14 +227,17 @@ def test_profiles_repeat_what_was_killed_and_not_what_was_paid_for(path):
     assert not re.search(r"^ +retries:", rules, re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*/*.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*/config.yaml")), ids=lambda path: path.parent.name)
 def test_every_key_of_a_profile_is_explained(path):
-    """On its own line or on the one before; a key that holds others has its comment there, too, or each of them has one."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for before, line, after in zip(["#", *lines], lines, [*lines[1:], ""], strict=False):
-        if re.match(r" *[\w.-]+:", line):
-            opens = line.rstrip().endswith(":") and "#" in after
-            assert "#" in line or "#" in before or opens, line
+    """On its own line or on the one before; of the resources of single rules, all at once."""
+    section, before = "", "#"
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if key := re.match(r"( *)([\w.-]+):(?= |$)", line):
+            section = section if key[1] else key[2]
+            within = section == "set-resources" and key[1]
+            opens = line.rstrip() in ("default-resources:", "resources:")
+            assert within or opens or re.search(r"# \S", line) or re.match(r" *# \S", before), line
+        before = line
 
 
 def test_every_rule_has_the_environment_and_a_log_and_only_what_computes_is_submitted_to_a_cluster():

@@ -140,7 +140,7 @@ def test_what_needs_no_run_is_computed(tmp_path):
     cells = {row["method"]: row for row in grid(table3.sheet(place(tmp_path)))}
     for method, counted in REFERENCE.items():
         assert rows[method]["parameters"] == int(counted["params"])
-        assert round(rows[method]["multiply_adds"]) == int(counted["flops"])
+        assert str(rows[method]["multiply_adds"]) == counted["flops"]
         assert cells[method]["params (M)"].endswith(f"/ {int(counted['params']) / 1e6:.3f} =")
         assert cells[method]["FLOPs (G)"].endswith(f"/ {int(counted['flops']) / 1e9:.3f} =")
     # What is not equal in every printed digit has no sign of equality.
@@ -212,6 +212,9 @@ def test_a_starred_row_has_the_refined_result_and_the_plain_row_does_not(tmp_pat
     model = results_folder / "models" / "evopose2d_l"
     server.enter(results_folder / "answer.json", model)
     assert row_of(**{**on_server, "sheet": table3.sheet(place(tmp_path))})["AP"] == "76.8 / not run"
+    with pytest.raises(ArtifactError, match="no refined results"):
+        server.enter(results_folder / "answer.json", model, refined=True)
+    (model / "predictions_detections_refined.json").write_text("[]")
     assert server.enter(results_folder / "answer.json", model, refined=True).name == "metrics_test_dev_refined.json"
     assert row_of(**{**on_server, "sheet": table3.sheet(place(tmp_path))})["AP"] == "76.8 / 75.7"
     # A refiner of another kind is no comparison.
@@ -334,6 +337,11 @@ def test_the_answer_of_the_server_is_entered_by_a_program(tmp_path):
         assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
     assert server.read(folder / "models/evopose2d_l/metrics_test_dev.json") == SERVER
     assert not (folder / "models/evopose2d_x").exists()
+    # What the user wrote is not deleted.
+    (tmp_path / "answer.json").write_text("{AP: 0.7}")
+    for stats, said in ((tmp_path / "answer.json", "write it anew"), (tmp_path / "no.json", "check its path")):
+        with pytest.raises(ArtifactError, match=f"{stats}: .*; {said}$"):
+            server.enter(stats, folder / "models/evopose2d_l")
 
 
 # PoseTrack, and trainings that end early

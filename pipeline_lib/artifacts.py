@@ -79,7 +79,9 @@ def read_json(path: str | os.PathLike[str], *, own: bool = True) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: no such file; {'run the step that makes it' if own else 'check its path'}") from None
+        raise ArtifactError(
+            f"{path}: no such file; {'run the step that makes it' if own else 'check its path'}"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         remedy = "delete it and run again" if own else "write it anew"
         raise ArtifactError(f"{path}: not readable as JSON ({error}); {remedy}") from None

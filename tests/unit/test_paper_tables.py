@@ -347,10 +347,11 @@ def test_the_answer_of_the_server_is_entered_by_a_program(tmp_path):
 # PoseTrack, and trainings that end early
 
 
-PT = "posetrack_evopose2d_s"
+PT, COCO_FIRST = "posetrack_evopose2d_s", "table3_evopose2d_s"
 
 
 def test_a_result_on_posetrack_is_of_ground_truth_boxes(tmp_path):
+    finish(tmp_path, COCO_FIRST)
     finish(tmp_path, PT, boxes=("ground_truth",), images=3902)
     sheet = table3.sheet(place(tmp_path))
     row = row_of(sheet, "EvoPose2D-S", "256x192", "yes", dataset=2)
@@ -365,6 +366,37 @@ def test_a_result_on_posetrack_is_of_ground_truth_boxes(tmp_path):
     finish(tmp_path, PT, {"final": {"from_scratch": True}}, boxes=("ground_truth",))
     (problem,) = results.training(place(tmp_path), PT).problems
     assert "pretrained: new weights instead of results/table3_evopose2d_s/" in problem
+
+
+def started_from(experiment):
+    weights = f"results/{experiment}/models/evopose2d_s/weights.safetensors"
+    return {"final": {"models": {"evopose2d_s": {"pretrained": weights}}}}
+
+
+def test_a_result_on_posetrack_is_no_better_than_the_training_on_coco_that_it_starts_from(tmp_path):
+    finish(tmp_path, PT, boxes=("ground_truth",))
+    (problem,) = results.training(place(tmp_path), PT).problems
+    assert problem == "differs in pretrained: by table3_evopose2d_s (not run)"
+    finish(tmp_path, COCO_FIRST)
+    assert results.training(place(tmp_path), PT).status is Status.COMPARABLE
+    # Started from the weights of a training with other settings, or of another network's.
+    finish(tmp_path, COCO_FIRST, {"final": {"train": {"epochs": 30}}})
+    (problem,) = results.training(place(tmp_path), PT).problems
+    assert problem.startswith(
+        "differs in pretrained: by table3_evopose2d_s (not comparable: coco2017, 256x192, 30 epochs"
+    )
+    finish(tmp_path, COCO_FIRST)
+    finish(tmp_path, PT, started_from("E3"), boxes=("ground_truth",))
+    (problem,) = results.training(place(tmp_path), PT).problems
+    assert problem.startswith(
+        "differs in pretrained: results/E3/models/evopose2d_s/weights.safetensors instead of results/"
+    )
+    # Both under names with a prefix, or the first one without.
+    for first, status in ((COCO_FIRST, Status.COMPARABLE), (f"my_{COCO_FIRST}", Status.OTHER)):
+        finish(tmp_path, PT, started_from(first), name=f"my_{PT}", boxes=("ground_truth",))
+        assert results.training(place(tmp_path, "my_"), PT).status is status
+    finish(tmp_path, COCO_FIRST, name=f"my_{COCO_FIRST}")
+    assert results.training(place(tmp_path, "my_"), PT).status is Status.COMPARABLE
 
 
 def end_after(folder, losses):
@@ -387,6 +419,7 @@ def end_after(folder, losses):
     ],
 )
 def test_a_training_that_was_stopped_early_is_finished(tmp_path, losses, ended):
+    finish(tmp_path, COCO_FIRST)
     end_after(finish(tmp_path, PT, boxes=("ground_truth",)), losses)
     found = results.training(place(tmp_path), PT)
     if ended:

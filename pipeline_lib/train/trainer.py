@@ -245,7 +245,7 @@ def fit(
 
     def run(first: int, last: int, done: int = 0) -> None:
         model.fit(
-            train_data(first, last, done),
+            devices.ahead(train_data(first, last, done), strategy),
             validation_data=val_data,
             initial_epoch=first,
             epochs=last,

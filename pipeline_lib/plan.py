@@ -417,10 +417,24 @@ def shell_prefix(root: Path, conda: bool) -> str:
     )
 
 
+def simulates(loaded: Config) -> bool:
+    """Whether the trainings of the search only take their time."""
+    return loaded.search.enabled and loaded.search.simulation is not None
+
+
+def trainer(loaded: Config) -> str:
+    """The program that trains a child, as shell text: script and its own options."""
+    if loaded.search.simulation is None:
+        return "scripts/train.py"
+    return f"scripts/simulate_training.py --simulation {shlex.quote(settings(loaded.search.simulation))}"
+
+
 def fitness_note(loaded: Config) -> str:
     """What the report says of the data that fitness was measured on."""
     if not loaded.search.enabled:
         return ""
+    if simulates(loaded):
+        return "The trainings of this search were simulated: its losses are made up, and nothing was learned."
     if loaded.search.fitness_split == "val":
         return "Fitness was measured on the validation split, on which the final networks are evaluated too (as in the paper)."
     return (

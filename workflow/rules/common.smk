@@ -54,7 +54,7 @@ shell.prefix(
 
 DEVICE = plan.device(cfg, workflow.resource_settings.default_resources)
 # What a training takes of the profile's `accelerator` resource.
-ACCELERATOR = devices.accelerators(DEVICE)
+ACCELERATOR = devices.accelerators(DEVICE) or int(plan.simulates(cfg))
 NETWORK = f"--height {cfg.input.height} --width {cfg.input.width} --keypoints {len(cfg.dataset.keypoints.names)}"
 
 

@@ -195,12 +195,13 @@ rule train_child:
         accelerator=ACCELERATOR,
         device=DEVICE,
     params:
+        program=plan.trainer(cfg),
         settings=get_train_settings,
         seed=cfg.seed,
     message:
         "Generation {wildcards.gen}: training {wildcards.member}"
     shell:
-        "exec python scripts/train.py"
+        "exec python {params.program}"
         " --initial {input.initial:q}"
         " --train-manifest {input.train:q}"
         " --val-manifest {input.val:q}"

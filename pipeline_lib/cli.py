@@ -164,6 +164,13 @@ def fraction(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """An option's type: a number from 0 to 1."""
+    if not 0 <= (number := finite(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"a number from 0 to 1 is expected, not {text}")
+    return number
+
+
 def json_value(text: str) -> Any:
     """An option's type: JSON."""
     try:

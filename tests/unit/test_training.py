@@ -197,11 +197,15 @@ def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> N
     }
     command = [word for value in values.values() for word in (f"--{value}", value)]
     settings = ["--settings", SETTINGS.model_dump_json(exclude_defaults=True)]
-    program.main(program.parser().parse_args([*command, *settings, "--seed", "57", "--device", "gpu", "--title", "it"]))
+    program.main(
+        program.parser().parse_args(
+            [*command, *settings, "--seed", "57", "--device", "gpu", "--title", "it", "--may-fail"]
+        )
+    )
     program.main(program.parser().parse_args(command))
     assert given == [
-        values | {"settings": SETTINGS, "seed": 57, "device": "gpu", "title": "it"},
-        values | {"settings": TrainSettings(), "seed": 1, "device": "auto", "title": "training"},
+        values | {"settings": SETTINGS, "seed": 57, "device": "gpu", "title": "it", "may_fail": True},
+        values | {"settings": TrainSettings(), "seed": 1, "device": "auto", "title": "training", "may_fail": False},
     ]
     assert checked == ["gpu", "auto"]
     assert looked_at == ["initial", "train-manifest", "val-manifest"] * 2

@@ -115,7 +115,7 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
     if (problem := _missing(loaded)) and not _gets_data(loaded, words):
         # What can be got can be planned without: a dry run tells what there will be to do.
         known = loaded.dataset.download is not None or loaded.dataset.by_hand is not None
-        if not known or not _plans_only(words):
+        if not known or not plans_only(words):
             raise ConfigError(problem)
         log.warning("%s. This command goes on as if all were there.", problem)
     return loaded
@@ -134,7 +134,7 @@ def _check_refiner(loaded: Config) -> None:
         raise ConfigError(f"refine: {error}") from None
 
 
-def _plans_only(words: Collection[str]) -> bool:
+def plans_only(words: Collection[str]) -> bool:
     """Whether a command line of Snakemake runs no job; short options may be joined, such as -np."""
     return any(word in PLANNING or re.fullmatch(r"-[a-zA-Z]*n[a-zA-Z]*", word) for word in words)
 

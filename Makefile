@@ -11,6 +11,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 ACCELERATOR ?= cpu
 CORES ?= all
 EXPERIMENT ?= E3
+# Kills of `make chaos`
+N ?= 100
+# Of `make simulate`
+DEVICES ?= 64
 # What check-tpu compiles; a batch is one chip's
 GENOTYPE ?= evopose2d_s
 BATCH ?= 64
@@ -36,7 +40,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help install cluster demo coco smoke paper check-tpu test test-cluster learn lint format report dag bench lock clean venv
+.PHONY: help install cluster demo coco smoke simulate paper check-tpu test test-cluster chaos learn lint format report dag bench lock clean venv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
@@ -97,6 +101,13 @@ smoke: install ## an experiment of the paper on synthetic pictures, in minutes: 
 	$(SNAKEMAKE) --configfile config/experiments/$(EXPERIMENT).yaml config/overrides/smoke.yaml \
 	  --config experiment=smoke_$(EXPERIMENT) $(ARGS)
 
+# Every device is a core of Snakemake's here: simulated trainings only wait.
+simulate: install ## a search without trainings: how busy DEVICES=64 devices are kept, kills included
+	$(BIN)/snakemake --profile profiles/local search --configfile config/simulation.yaml --cores $(DEVICES) \
+	  --resources accelerator=$(DEVICES) --retries 5 $(ARGS)
+	@$(BIN)/python scripts/utilisation.py --search results/simulation/search --devices $(DEVICES) \
+	  --json results/simulation/utilisation.json --figure results/simulation/utilisation.svg
+
 paper: install ## the paper's tables and figures from whatever results exist, into results/paper
 	$(SNAKEMAKE) paper $(ARGS)
 
@@ -112,6 +123,9 @@ test-cluster: ## pass the tests of clusters, on a Slurm that they start; install
 	bash tests/cluster/install.sh
 	@$(MAKE) --no-print-directory cluster VENV=.venv-cluster
 	.venv-cluster/bin/python -m pytest tests/cluster $(ARGS)
+
+chaos: install ## kill a tiny search N=100 times in every phase; it has to come to the same end (half an hour)
+	$(BIN)/python -m tests.chaos $(N) $(ARGS)
 
 learn: install ## train every network on synthetic pictures, and compare with the best constant heat maps (hours on a CPU)
 	$(BIN)/python -m tests.learning $(ARGS)

@@ -71,14 +71,20 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """The content of a JSON file; raises `ArtifactError` naming the file when it is missing or is not JSON."""
+def read_json(path: str | os.PathLike[str], *, own: bool = True) -> Any:
+    """The content of a JSON file; raises `ArtifactError` naming the file when it is missing or is not JSON.
+
+    `own` says who made it, this workflow or its user: what to do about it differs.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: no such file; run the step that makes it") from None
+        raise ArtifactError(
+            f"{path}: no such file; {'run the step that makes it' if own else 'check its path'}"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not readable as JSON ({error}); delete it and run again") from None
+        remedy = "delete it and run again" if own else "write it anew"
+        raise ArtifactError(f"{path}: not readable as JSON ({error}); {remedy}") from None
 
 
 def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ def main(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         device=arguments.device,
         title=arguments.title,
+        may_fail=arguments.may_fail,
     )
 
 
@@ -50,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
         "--accelerators", type=cli.non_negative, help="TPUs or GPUs to lease (default: for train.devices)"
     )
     options.add_argument("--title", default="training", help="what is trained, shown in the progress lines")
+    options.add_argument(
+        "--may-fail", action="store_true", help="a loss that is no number or a lack of memory is noted, and is no error"
+    )
     options.add_argument("--weights", required=True, help="output: the trained weights.safetensors")
     options.add_argument("--history", required=True, help="output: history.csv")
     return options

@@ -354,8 +354,9 @@ def count_network(network: Network) -> dict[str, int]:
 
 
 def profiled_multiply_adds(network: Network) -> float:
-    """Multiply-adds by the rule of the profiler that the paper used (its FLOPs columns)."""
-    return sum(layer.profiled for layer in network.layers()) / 2
+    """Multiply-adds by the rule of the profiler that the paper used (its FLOPs columns); an integer where it is whole."""
+    operations = sum(layer.profiled for layer in network.layers())
+    return operations / 2 if operations % 2 else operations // 2
 
 
 def initial_weights(network: Network, seed: int) -> Weights:

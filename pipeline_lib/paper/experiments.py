@@ -1,7 +1,7 @@
 """Which experiment (config/experiments/) stands for what the paper reports, and where its results lie."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from pipeline_lib.paper import tables
 from pipeline_lib.paper.tables import BatchSize, Result
@@ -37,6 +37,14 @@ def of_result(row: Result) -> str:
     first = next(other for other in tables.table3() if other.network == row.network)
     size = "" if (row.height, row.width) == (first.height, first.width) else f"_{row.height}x{row.width}"
     return f"table3_{row.network}{'_pretrained' if row.pretrained else ''}{size}"
+
+
+def trained_by(weights: str | None) -> str | None:
+    """The experiment, with its prefix, whose final network the file `weights` lies with; None of any other file."""
+    match PurePath(weights or "").parts:
+        case (*_, experiment, "models", _, _):
+            return experiment
+    return None
 
 
 def _table_1() -> list[str]:

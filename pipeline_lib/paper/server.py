@@ -28,13 +28,18 @@ _SIZES = {"5": "50", "MEDIUM": "M", "LARGE": "L"}
 def enter(stats: str | PathLike[str], model: str | PathLike[str], refined: bool = False) -> Path:
     """Write the server's answer, the JSON file `stats`, into the folder of a final network, and return the file.
 
-    Raises `ArtifactError` when the folder is not there, or the answer does not have every metric of Table 3.
+    Raises `ArtifactError` when the folder is not there, has no refined results although the answer is on such, or the answer
+    does not have every metric of Table 3.
     """
     if not (Path(model) / "history.csv").is_file():
         raise ArtifactError(
             f"{model}: no such folder of a trained network; name that of a final network, results/<experiment>/models/<name>"
         )
-    found = _metrics(read_json(stats), stats)
+    if refined and not any(Path(model).glob("predictions_*_refined.json")):
+        raise ArtifactError(
+            f"{model}: no refined results; the experiments with a refiner have some, the others are entered without --refined"
+        )
+    found = _metrics(read_json(stats, own=False), stats)
     path = Path(model) / file(refined)
     write_json(path, {"schema_version": SCHEMA_VERSION, "source": SOURCE, "metrics": found})
     return path

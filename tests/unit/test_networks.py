@@ -146,6 +146,8 @@ def test_program_shows_every_network(tmp_path: Path) -> None:
     printed = {(row.network, row.height, row.width) for row in paper.table3() if row.network}
     assert printed <= {(row["network"], int(row["height"]), int(row["width"])) for row in rows}
     assert "search space of 10^14" in done.stdout
+    (small,) = (row for row in rows if row["network"] == "evopose2d_s")
+    assert (small["parameters"], small["profiled_multiply_adds"]) == ("2531199", "1072348774")
 
 
 def test_program_takes_names_sizes_and_genotypes(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_what_needs_no_run_is_computed(tmp_path):
     cells = {row["method"]: row for row in grid(table3.sheet(place(tmp_path)))}
     for method, counted in REFERENCE.items():
         assert rows[method]["parameters"] == int(counted["params"])
-        assert round(rows[method]["multiply_adds"]) == int(counted["flops"])
+        assert str(rows[method]["multiply_adds"]) == counted["flops"]
         assert cells[method]["params (M)"].endswith(f"/ {int(counted['params']) / 1e6:.3f} =")
         assert cells[method]["FLOPs (G)"].endswith(f"/ {int(counted['flops']) / 1e9:.3f} =")
     # What is not equal in every printed digit has no sign of equality.
@@ -212,6 +212,9 @@ def test_a_starred_row_has_the_refined_result_and_the_plain_row_does_not(tmp_pat
     model = results_folder / "models" / "evopose2d_l"
     server.enter(results_folder / "answer.json", model)
     assert row_of(**{**on_server, "sheet": table3.sheet(place(tmp_path))})["AP"] == "76.8 / not run"
+    with pytest.raises(ArtifactError, match="no refined results"):
+        server.enter(results_folder / "answer.json", model, refined=True)
+    (model / "predictions_detections_refined.json").write_text("[]")
     assert server.enter(results_folder / "answer.json", model, refined=True).name == "metrics_test_dev_refined.json"
     assert row_of(**{**on_server, "sheet": table3.sheet(place(tmp_path))})["AP"] == "76.8 / 75.7"
     # A refiner of another kind is no comparison.
@@ -334,15 +337,21 @@ def test_the_answer_of_the_server_is_entered_by_a_program(tmp_path):
         assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
     assert server.read(folder / "models/evopose2d_l/metrics_test_dev.json") == SERVER
     assert not (folder / "models/evopose2d_x").exists()
+    # What the user wrote is not deleted.
+    (tmp_path / "answer.json").write_text("{AP: 0.7}")
+    for stats, said in ((tmp_path / "answer.json", "write it anew"), (tmp_path / "no.json", "check its path")):
+        with pytest.raises(ArtifactError, match=f"{stats}: .*; {said}$"):
+            server.enter(stats, folder / "models/evopose2d_l")
 
 
 # PoseTrack, and trainings that end early
 
 
-PT = "posetrack_evopose2d_s"
+PT, COCO_FIRST = "posetrack_evopose2d_s", "table3_evopose2d_s"
 
 
 def test_a_result_on_posetrack_is_of_ground_truth_boxes(tmp_path):
+    finish(tmp_path, COCO_FIRST)
     finish(tmp_path, PT, boxes=("ground_truth",), images=3902)
     sheet = table3.sheet(place(tmp_path))
     row = row_of(sheet, "EvoPose2D-S", "256x192", "yes", dataset=2)
@@ -357,6 +366,37 @@ def test_a_result_on_posetrack_is_of_ground_truth_boxes(tmp_path):
     finish(tmp_path, PT, {"final": {"from_scratch": True}}, boxes=("ground_truth",))
     (problem,) = results.training(place(tmp_path), PT).problems
     assert "pretrained: new weights instead of results/table3_evopose2d_s/" in problem
+
+
+def started_from(experiment):
+    weights = f"results/{experiment}/models/evopose2d_s/weights.safetensors"
+    return {"final": {"models": {"evopose2d_s": {"pretrained": weights}}}}
+
+
+def test_a_result_on_posetrack_is_no_better_than_the_training_on_coco_that_it_starts_from(tmp_path):
+    finish(tmp_path, PT, boxes=("ground_truth",))
+    (problem,) = results.training(place(tmp_path), PT).problems
+    assert problem == "differs in pretrained: by table3_evopose2d_s (not run)"
+    finish(tmp_path, COCO_FIRST)
+    assert results.training(place(tmp_path), PT).status is Status.COMPARABLE
+    # Started from the weights of a training with other settings, or of another network's.
+    finish(tmp_path, COCO_FIRST, {"final": {"train": {"epochs": 30}}})
+    (problem,) = results.training(place(tmp_path), PT).problems
+    assert problem.startswith(
+        "differs in pretrained: by table3_evopose2d_s (not comparable: coco2017, 256x192, 30 epochs"
+    )
+    finish(tmp_path, COCO_FIRST)
+    finish(tmp_path, PT, started_from("E3"), boxes=("ground_truth",))
+    (problem,) = results.training(place(tmp_path), PT).problems
+    assert problem.startswith(
+        "differs in pretrained: results/E3/models/evopose2d_s/weights.safetensors instead of results/"
+    )
+    # Both under names with a prefix, or the first one without.
+    for first, status in ((COCO_FIRST, Status.COMPARABLE), (f"my_{COCO_FIRST}", Status.OTHER)):
+        finish(tmp_path, PT, started_from(first), name=f"my_{PT}", boxes=("ground_truth",))
+        assert results.training(place(tmp_path, "my_"), PT).status is status
+    finish(tmp_path, COCO_FIRST, name=f"my_{COCO_FIRST}")
+    assert results.training(place(tmp_path, "my_"), PT).status is Status.COMPARABLE
 
 
 def end_after(folder, losses):
@@ -379,6 +419,7 @@ def end_after(folder, losses):
     ],
 )
 def test_a_training_that_was_stopped_early_is_finished(tmp_path, losses, ended):
+    finish(tmp_path, COCO_FIRST)
     end_after(finish(tmp_path, PT, boxes=("ground_truth",)), losses)
     found = results.training(place(tmp_path), PT)
     if ended:

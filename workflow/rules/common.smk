@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline_lib import devices, facts, plan
+from pipeline_lib import controller, devices, facts, plan
 from pipeline_lib.errors import EvoPoseError
 from snakemake.exceptions import WorkflowError
 
@@ -26,6 +26,9 @@ try:
     POOL = plan.number_of_profile(workflow.resource_settings.resources, "accelerator")
 except EvoPoseError as error:
     raise WorkflowError(f"Configuration: {error}") from None
+
+if workflow.is_main_process and not plan.plans_only(sys.argv[1:]):
+    controller.claim(Path.cwd())
 
 # A target that is deep in the chain of generations is reached by recursion, rule by rule.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 100 * cfg.search.generations))

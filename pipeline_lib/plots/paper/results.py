@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -154,13 +154,15 @@ def training(place: Place, experiment: str, refined: bool = False) -> Training:
     if not summary.exists() and not history.exists():
         return Training(folder.name, Status.NOT_RUN, str(Status.NOT_RUN))
     try:
-        return _training(folder, summary, history, model, meant, refined)
+        return _training(place, folder, summary, history, model, meant, refined)
     except ArtifactError as error:
         log.warning("%s: %s", folder.name, error)
         return Training(folder.name, Status.DAMAGED, f"{Status.DAMAGED}, {SEE_NOTES}", (str(error),))
 
 
-def _training(folder: Path, summary: Path, history: Path, model: str, meant: Config, refined: bool) -> Training:
+def _training(
+    place: Place, folder: Path, summary: Path, history: Path, model: str, meant: Config, refined: bool
+) -> Training:
     epochs = tables.read_history(history) if history.exists() else []
     trained = max((epoch.epoch for epoch in epochs), default=0)
     if not summary.exists():
@@ -183,6 +185,7 @@ def _training(folder: Path, summary: Path, history: Path, model: str, meant: Con
         {key: value for key, value in expected.items() if key not in ("search", "models")}
         | {"model": expected["models"][model]},
     )
+    differences += _start(place, own["pretrained"], meant.final.models[model].pretrained)
     if boxes != wanted:
         differences.append("boxes: ground truth instead of detections")
     if images is not None and seen != images:
@@ -206,6 +209,17 @@ def _training(folder: Path, summary: Path, history: Path, model: str, meant: Con
         fps=fps,
         fps_described=fps_described,
     )
+
+
+def _start(place: Place, own: str | None, meant: str | None) -> list[str]:
+    """In what the file of weights `own` differs from that of `meant`, if that is to come from another experiment."""
+    if own is None or (base := experiments.trained_by(meant)) is None:
+        return []
+    places = {f"{prefix}{base}": replace(place, prefix=prefix) for prefix in ("", place.prefix)}
+    if (name := experiments.trained_by(own)) not in places:
+        return [f"pretrained: {own} instead of {meant}"]
+    found = training(places[name], base)
+    return [] if found.status is Status.COMPARABLE else [f"pretrained: by {name} ({found.described})"]
 
 
 def _stopped_early(epochs: Sequence[Epoch], train: Mapping[str, Any]) -> bool:

@@ -30,8 +30,11 @@ def files(machine: Path, *names: str) -> None:
         (machine / name).touch()
 
 
-def test_what_is_found(machine: Path) -> None:
+def test_what_is_found(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hardware.names("gpu") == hardware.names("tpu") == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert hardware.names("gpu") == [], "a variable is no driver"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     files(machine, "nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "vfio/17", "vfio/18", "vfio/19")
     assert hardware.names("gpu") == ["gpu:0", "gpu:1"]
     # The numbers of the files are the system's, those of the chips begin with 0.
@@ -203,7 +206,7 @@ def test_a_clusters_jobs_lease_gpus_each_for_itself(tmp_path: Path) -> None:
     """Each job may have its own GPU 0. Chips of TPUs have the same number in all jobs of a machine."""
     lease(tmp_path, "gpu:0", "gpu", 1, "job", SLURM_JOB_ID="17", CUDA_VISIBLE_DEVICES="0")
     assert (tmp_path / "job-17" / "gpu:0.lease").exists() and not (tmp_path / "gpu:0.lease").exists()
-    lease(tmp_path, "tpu:0", "tpu", 1, "job", SLURM_JOB_ID="17")
+    lease(tmp_path, "tpu:0", "tpu", 1, "job", SLURM_JOB_ID="17", CUDA_VISIBLE_DEVICES="0")
     assert (tmp_path / "tpu:0.lease").exists()
 
 

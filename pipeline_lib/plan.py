@@ -43,8 +43,6 @@ PURPOSE = {
 }
 
 GENERATION = r"\d\d\d+"
-LATER_GENERATION = r"(?!0+/)\d\d\d+"
-
 
 # The target rules that get the data set, without and with its optional archives.
 GETTING = ("coco", "coco_test")
@@ -186,7 +184,8 @@ def _missing(loaded: Config) -> str | None:
         elif dataset.by_hand is not None:
             what_to_do = f"{dataset.by_hand}; or name their place in the data set's file (config/datasets/)"
         problems.append(f"data set '{dataset.name}': no such file or folder: {', '.join(missing)}; {what_to_do}")
-    weights = {"search.pretrained": loaded.search.pretrained if loaded.search.enabled else None}
+    begins = loaded.search.enabled and loaded.first_generation == 0
+    weights = {"search.pretrained": loaded.search.pretrained if begins else None}
     weights |= {f"final.models.{name}.pretrained": model.pretrained for name, model in loaded.final.models.items()}
     weights |= {"refine.pretrained": loaded.refine.pretrained if loaded.refine.enabled else None}
     if missing := [
@@ -418,30 +417,34 @@ def shell_prefix(root: Path, conda: bool) -> str:
 
 
 def fitness_note(loaded: Config) -> str:
-    """What the report says of the data that fitness was measured on."""
+    """What the report says of the data that fitness was measured on, and of whose generations a branch has."""
     if not loaded.search.enabled:
         return ""
     if loaded.search.fitness_split == "val":
-        return "Fitness was measured on the validation split, on which the final networks are evaluated too (as in the paper)."
-    return (
-        f"Fitness was measured on a hold-out of {100 * loaded.search.holdout:g} % of the training images, on which the "
-        "search did not train; the final networks are evaluated on the validation split."
-    )
+        note = "Fitness was measured on the validation split, on which the final networks are evaluated too (as in the paper)."
+    else:
+        note = (
+            f"Fitness was measured on a hold-out of {100 * loaded.search.holdout:g} % of the training images, on which the "
+            "search did not train; the final networks are evaluated on the validation split."
+        )
+    if loaded.branch is not None:
+        note += (
+            f" The generations before {loaded.resume_from} are those of {loaded.experiment}, ranked with this branch's "
+            "Gamma and T."
+        )
+    return note
 
 
-def compares(loaded: Config) -> bool:
-    """Whether generation 1 is compared with its twins from scratch."""
-    return loaded.search.enabled and loaded.search.compare_scratch and loaded.search.generations > 0
+def figures(loaded: Config, curves: Sequence[int], compared: bool) -> list[str]:
+    """Names of the figures of a run: of the search, of every final network, and the training curves of some generations.
 
-
-def figures(loaded: Config) -> list[str]:
-    """Names of the figures of a run: of the search, of its first and last generations, and of every final network."""
+    `compared`: whether generation 1 has been compared with its twins from scratch.
+    """
     names = ["metrics.svg"]
     if loaded.search.enabled:
-        last = loaded.search.generations
         names += ["fitness.svg", "pareto.svg", "architecture.svg"]
-        names += [f"training_gen_{number(generation)}.svg" for generation in sorted({0, min(1, last), last})]
-    names += ["comparison.svg"] if compares(loaded) else []
+        names += [f"training_gen_{number(generation)}.svg" for generation in curves]
+    names += ["comparison.svg"] if compared else []
     for model in loaded.final.models:
         names += [f"training_{model}.svg", f"overlays_{model}.png"]
     return names

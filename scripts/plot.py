@@ -1,6 +1,7 @@
 """Draw a figure of the report."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from pipeline_lib import cli
@@ -60,8 +61,11 @@ def architecture(arguments: argparse.Namespace) -> None:
 
     if len(set(arguments.labels)) != len(arguments.weights) or len(arguments.labels) != len(arguments.weights):
         raise ConfigError(f"--labels: a different one for each of the {len(arguments.weights)} networks is expected")
-    networks = zip(arguments.labels, map(files.load_architecture, arguments.weights), strict=True)
-    style.save(architecture.draw(dict(networks)), arguments.output)
+    networks = dict(zip(arguments.labels, map(files.load_architecture, arguments.weights), strict=True))
+    if arguments.ancestor is not None:
+        of_champion = next(iter(networks.values()))
+        networks = {"ancestor": dataclasses.replace(of_champion, genotype=arguments.ancestor), **networks}
+    style.save(architecture.draw(networks), arguments.output)
 
 
 def metrics(arguments: argparse.Namespace) -> None:
@@ -122,6 +126,11 @@ def parser() -> argparse.ArgumentParser:
         "--weights", type=Path, nargs="+", required=True, help="weights files; the first is compared with"
     )
     added.add_argument("--labels", nargs="+", required=True, help="a name for each")
+    added.add_argument(
+        "--ancestor",
+        type=cli.genotype,
+        help="genotype as JSON, drawn before them as a network of the first one's space",
+    )
 
     added = figure("metrics", metrics, "COCO metrics of the final networks beside the mean pose")
     added.add_argument("--metrics", type=Path, nargs="+", required=True, help="<network>/metrics_<boxes>.json")

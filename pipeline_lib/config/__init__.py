@@ -17,8 +17,16 @@ from pipeline_lib.config.fields import HEAD_STRIDE, MODULES, SEED, STEM_STRIDE, 
 from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, ModelConfig, ReportConfig
 from pipeline_lib.config.keypoints import COCO_KEYPOINTS, POSETRACK_KEYPOINTS, KeypointSchema
 from pipeline_lib.config.refine import RefineConfig, RefinerTraining
-from pipeline_lib.config.search import PAPER_ANCESTOR, PAPER_SPACE, SearchConfig, SearchSpace, overall_stride
+from pipeline_lib.config.search import (
+    PAPER_ANCESTOR,
+    PAPER_SPACE,
+    Convergence,
+    SearchConfig,
+    SearchSpace,
+    overall_stride,
+)
 from pipeline_lib.config.training import FLIP_ONLY, Augmentation, Reach, TrainSettings
+from pipeline_lib.config.window import Only
 
 __all__ = [
     "COCO_KEYPOINTS",
@@ -33,6 +41,7 @@ __all__ = [
     "Archive",
     "Augmentation",
     "Config",
+    "Convergence",
     "ConversionSettings",
     "DatasetConfig",
     "DownloadConfig",
@@ -43,6 +52,7 @@ __all__ = [
     "KeypointSchema",
     "ModelConfig",
     "NonNegative",
+    "Only",
     "Positive",
     "Reach",
     "RefineConfig",

@@ -13,7 +13,8 @@ from pipeline_lib.plots import comparison, pages
 from pipeline_lib.plots.metrics import METRICS, UNDEFINED
 from pipeline_lib.plots.pages import Part, Table
 from pipeline_lib.plots.tables import Comparison, Individual
-from pipeline_lib.search import population
+from pipeline_lib.search import convergence, population
+from pipeline_lib.search.fitness import fitness
 from pipeline_lib.search.genotype import CHANNEL_UNIT
 
 MEGA = 1e6
@@ -122,9 +123,38 @@ def _search(run: Run) -> list[str | Table]:
         f"{_numbered(counted['generations'], 'generation')} after the ancestor, "
         f"{_numbered(counted['evaluations'], 'network')} trained{failed}. "
         "J and loss: lower is better.",
-        *([run.fitness] if run.fitness else []),
+        *filter(None, [ending(run), run.fitness]),
         Table(header, rows),
     ]
+
+
+def ending(run: Run) -> str:
+    """Where and why a search with `search.convergence` ended; nothing of another one."""
+    search = run.settings.get("search") or {}
+    settings = search.get("convergence")
+    if not settings:
+        return ""
+    best = [
+        min(
+            (
+                fitness(one.loss, one.parameters, search["target_parameters"], search["gamma"])
+                for one in pool
+                if one.loss is not None and one.status == "ok"
+            ),
+            default=None,
+        )
+        for pool in run.pools.values()
+    ]
+    last, end = max(run.pools), convergence.end(best, **settings)
+    gain = f" by {100 * settings['min_gain']:g} %" if settings["min_gain"] else ""
+    waited = f"{settings['patience']} in a row" if settings["patience"] > 1 else "one"
+    if end > last:
+        return f"The search went on to its last generation: it never had {waited} in which J did not fall{gain} (search.convergence)."
+    given = f", those after generation {end} having been given" if end < last else ""
+    return (
+        f"The search ended after generation {last} of at most {search['generations']}{given}: it had {waited} in which J did "
+        f"not fall{gain} (search.convergence)."
+    )
 
 
 def _numbered(number: int, what: str) -> str:
@@ -211,6 +241,7 @@ def as_json(run: Run) -> dict[str, Any]:
         "search": counts(run)
         | {
             "fitness": run.fitness,
+            "ending": ending(run),
             "best": [{"pool": pool} | asdict(best[0]) for pool, best in run.pools.items()],
         }
         if run.pools

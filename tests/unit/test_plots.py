@@ -1,5 +1,6 @@
 """Figures: what is drawn, and that equal data give equal files."""
 
+import json
 import math
 import re
 import subprocess
@@ -626,6 +627,12 @@ def test_program_compares_networks_with_the_first(tmp_path):
     shown = texts(ElementTree.fromstring((tmp_path / "a.svg").read_text()))
     assert shown.index("first") < shown.index("second")
     assert any("2.531 M parameters" in text for text in shown[shown.index("first") + 1 :])  # of the second, -S
+    # An ancestor is a genotype in the space of the first network.
+    ancestor = json.dumps(ANCESTOR.tolist())
+    options = ("--ancestor", ancestor, "--labels", "champion", "--output", tmp_path / "b.svg")
+    plot("architecture", "--weights", weights[1], *options)
+    beside = texts(ElementTree.fromstring((tmp_path / "b.svg").read_text()))
+    assert [{"ancestor": "first", "champion": "second"}.get(text, text) for text in beside] == shown
     with pytest.raises(ConfigError, match="a different one for each of the 2"):
         plot("architecture", "--weights", *weights, "--labels", "first", "first", "--output", tmp_path / "a.svg")
 

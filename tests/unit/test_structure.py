@@ -13,7 +13,7 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts")
+BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [
     BASE,
@@ -22,11 +22,15 @@ LAYERS = [
     ("plots", "export", "evaluate", "train"),
 ]
 # Beside the layers: the Snakefile's questions, the page of keys.
-OUTSIDE = {"plan": {*BASE, "search", "nets", "devices", "paper"}, "manual": {*BASE}}
+OUTSIDE = {
+    "plan": {*BASE, "search", "nets", "devices", "paper"},
+    "window": {*BASE, "search", "plan"},
+    "manual": {*BASE},
+}
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]
-WITHOUT_BACKEND += ["download", "count_persons", "networks", "submission", "paper"]
+WITHOUT_BACKEND += ["download", "count_persons", "networks", "submission", "paper", "adopt", "restore_artifacts"]
 
 
 def imports(path):
@@ -85,6 +89,7 @@ def test_the_search_and_what_describes_networks_know_no_backend():
         *(folder / f"{base}.py" for base in BASE if base != "config"),
         *(folder / "config").glob("*.py"),
         folder / "plan.py",
+        folder / "window.py",
     ]
     pure += [folder / f"nets/{module}.py" for module in ("spec", "inherit", "files", "pretrained", "layers")]
     pure += [folder / "data/augment.py", folder / "data/pose_errors.py", folder / "evaluate/decode.py"]
@@ -93,7 +98,7 @@ def test_the_search_and_what_describes_networks_know_no_backend():
         assert not {imported.split(".")[0] for imported in imports(path)} & BACKENDS, path
 
 
-@pytest.mark.parametrize("module", ["pipeline_lib.nets.files", "pipeline_lib.data.augment", "pipeline_lib.plan"])
+@pytest.mark.parametrize("module", ["pipeline_lib.nets.files", "pipeline_lib.data.augment", "pipeline_lib.window"])
 def test_modules_load_without_a_backend(module):
     assert_no_backend(f"import {module}")
 

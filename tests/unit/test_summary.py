@@ -143,6 +143,54 @@ def test_json_is_unrounded(run):
     assert content["comparison"][0]["scratch_final"] == 205.0
 
 
+def searched(patience, min_gain=0.0, generations=9, gamma=0.0):
+    """Settings of a search with which J is the loss, unless `gamma` is another one."""
+    convergence = None if patience is None else {"patience": patience, "min_gain": min_gain}
+    return {
+        "search": {"convergence": convergence, "generations": generations, "gamma": gamma, "target_parameters": 1e6}
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ""),
+        (searched(None), ""),
+        (
+            searched(1),
+            "The search ended after generation 2 of at most 9, those after generation 1 having been given: it had one in "
+            "which J did not fall (search.convergence).",
+        ),
+        # From 120.5 to 101.75 are 15.6 %.
+        (
+            searched(2, 0.16),
+            "The search ended after generation 2 of at most 9: it had 2 in a row in which J did not fall by 16 % "
+            "(search.convergence).",
+        ),
+        (
+            searched(2, 0.15),
+            "The search went on to its last generation: it never had 2 in a row in which J did not fall by 15 % "
+            "(search.convergence).",
+        ),
+    ],
+)
+def test_where_and_why_a_search_ended(run, settings, expected):
+    ended = dataclasses.replace(run, settings=settings)
+    assert summary.ending(ended) == expected == summary.as_json(ended)["search"]["ending"]
+    assert (expected in summary.as_markdown(ended)) and ("search.convergence" in summary.as_html(ended)) == bool(
+        expected
+    )
+
+
+def test_the_end_of_a_search_is_told_by_its_own_gamma(run):
+    """Not by the J that a population was written with: here the second network has a hundredth of the parameters."""
+    small = dataclasses.replace(POOLS[0][0], loss=120.6, parameters=1_834)
+    pools = {0: POOLS[0], 1: [POOLS[0][0], small]}
+    for gamma, ended in ((0.0, True), (-0.5, False)):
+        found = summary.ending(dataclasses.replace(run, pools=pools, settings=searched(1, gamma=gamma)))
+        assert ("ended after generation 1" in found) == ended
+
+
 def test_one_is_no_plural(run):
     pools = {0: run.pools[0], 1: run.pools[1]}
     assert "1 generation after the ancestor, " in summary.as_markdown(dataclasses.replace(run, pools=pools))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipeline_lib.config import COCO_KEYPOINTS
+from pipeline_lib.restore import place
 from tests.workflow.conftest import ROOT, TINY, Workplace
 
 RESULTS, DATA, SOURCE = "results/tiny", "results/data/tiny/images", "results/data/tiny/source"
@@ -36,10 +37,10 @@ CHILDREN = (1, 2, 2, 1)  # of each generation
 PARENTS = (1, 2, 2, 2)
 GENERATIONS = range(4)
 KEYPOINTS = {"names": ["top", "left", "right"], "sigmas": [0.1, 0.2, 0.2], "flip_pairs": [["left", "right"]]}
-# Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py and test_refine.py.
+# Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py, test_refine.py and test_window.py.
 OF_OTHER_RULES = (
     *("draw_dag", "conda_environment", "check_tpu", "enter_server_metrics", "download", "count_persons", "join_videos"),
-    *("train_refiner", "refine"),
+    *("train_refiner", "refine", "adopt", "restore_artifacts"),
 )
 
 
@@ -51,6 +52,8 @@ class Job(NamedTuple):
     options: dict[str, list[str]]
     threads: int
     resources: dict[str, str]
+    inputs: list[str]
+    outputs: list[str]
 
     def one(self, option: str) -> str:
         """The only value of an option."""
@@ -87,7 +90,14 @@ def parsed(block: str) -> Job:
         options=options,
         threads=int(threads[1]) if threads else 1,
         resources=dict(item.split("=", 1) for item in (resources[1] if resources else "").split(", ") if item),
+        inputs=paths(block, "input"),
+        outputs=paths(block, "output"),
     )
+
+
+def paths(block: str, kind: str) -> list[str]:
+    found = re.search(rf"^ +{kind}: (.*)$", block, re.MULTILINE)
+    return found[1].split(", ") if found else []
 
 
 @pytest.fixture(scope="module")
@@ -404,10 +414,7 @@ def test_figures(planned: list[Job]) -> None:
         "comparison.svg": ("comparison", {"--table": [gen(1, "comparison.csv")]}),
         "architecture.svg": (
             "architecture",
-            {
-                "--weights": [gen(0, "parents/0.safetensors"), f"{RESULTS}/champion.safetensors"],
-                "--labels": ["ancestor", "champion"],
-            },
+            {"--weights": [f"{RESULTS}/champion.safetensors"], "--labels": ["champion"]},
         ),
         "metrics.svg": (
             "metrics",
@@ -433,6 +440,9 @@ def test_figures(planned: list[Job]) -> None:
             if "--keypoints" in options:
                 keypoints(job)
                 del options["--keypoints"]
+            if "--ancestor" in options:
+                assert job.read("--ancestor") == CONFIG["search"]["ancestor"]
+                del options["--ancestor"]
             found[options.pop("--output")[0]] = (job.program.removeprefix("scripts/plot.py "), options)
     assert found == {f"{RESULTS}/figures/{name}": figure for name, figure in expected.items()}
 
@@ -451,6 +461,23 @@ def test_summary(planned: list[Job]) -> None:
     assert [job.one(f"--{kind}") for kind in ("markdown", "json", "html")] == [
         f"{RESULTS}/summary.{kind}" for kind in ("md", "json", "html")
     ]
+
+
+def test_restored_times_have_the_order_of_the_jobs(planned: list[Job]) -> None:
+    ordered(planned)
+
+
+def ordered(planned: list[Job]) -> None:
+    """Whatever a job reads comes before what it writes."""
+    pairs = [
+        (read.removeprefix("results/"), written.removeprefix("results/"))
+        for job in planned
+        for read in job.inputs
+        for written in job.outputs
+        if read.startswith("results/")
+    ]
+    assert len(pairs) > 100
+    assert [pair for pair in pairs if not place(pair[0]) < place(pair[1])] == []
 
 
 def test_every_program_of_the_rules_is_looked_at(planned: list[Job]) -> None:

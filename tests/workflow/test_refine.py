@@ -18,6 +18,7 @@ from tests.workflow.test_commands import (
     Job,
     keypoints,
     metrics,
+    ordered,
     plan,
     select,
 )
@@ -54,6 +55,7 @@ def test_one_refiner_is_trained_with_the_estimates_of_a_final_network(planned: l
 
 
 def test_every_result_list_is_refined_evaluated_and_packed(planned: list[Job]) -> None:
+    ordered(planned)
     jobs = select(planned, "refine", "--refined")
     wanted = {path.replace("metrics_", "predictions_").replace(".json", "_refined.json"): path for path in metrics()}
     assert jobs.keys() == wanted.keys()

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline_lib import devices, facts, plan
+from pipeline_lib import devices, facts, plan, window
 from pipeline_lib.errors import EvoPoseError
 from snakemake.exceptions import WorkflowError
 
@@ -18,6 +18,7 @@ try:
     cfg = plan.load(
         plan.typed(config, workflow.config_settings.config), ROOT, sys.argv[1:]
     )
+    window.check(cfg)
 except EvoPoseError as error:
     raise WorkflowError(f"Configuration: {error}") from None
 
@@ -30,16 +31,17 @@ gc.set_threshold(500_000, *gc.get_threshold()[1:])
 
 
 pathvars:
-    results=f"results/{cfg.experiment}",
-    logs=f"logs/{cfg.experiment}",
-    benchmarks=f"benchmarks/{cfg.experiment}",
-    search=f"results/{cfg.experiment}/search",
+    results=f"results/{cfg.folder}",
+    logs=f"logs/{cfg.folder}",
+    benchmarks=f"benchmarks/{cfg.folder}",
+    search=f"results/{cfg.folder}/search",
+    base=f"results/{cfg.experiment}/search",
     dataset=f"results/data/{cfg.dataset.name}",
 
 
 wildcard_constraints:
     gen=plan.GENERATION,
-    member=r"child_\d+|scratch_\d+|control",
+    member=window.members(cfg, r"child_\d+|scratch_\d+|control"),
     model="|".join(map(re.escape, cfg.final.models)),
     records="|".join(map(re.escape, plan.record_folders(cfg))),
     split="|".join(map(re.escape, plan.record_sets(cfg))),
@@ -70,18 +72,41 @@ def get_records():
     return [f"<dataset>/{folder}/manifest.json" for folder in plan.all_records(cfg)]
 
 
-def get_generations():
+def given(files):
+    """Input files whose times count for nothing where generations are given: they may have been copied in any order."""
+    return ancient(files) if window.is_narrowed(cfg) else files
+
+
+def get_last():
+    """The last generation of the run; of a search with `convergence`, Snakemake asks again when one is finished."""
+    last, is_open = window.end(cfg)
+    if is_open:
+        checkpoints.decide.get(gen=plan.number(last))
+    return last
+
+
+def populations(first):
     # Ascending, so that the chain of generations is resolved step by step and not in one deep recursion.
     if not cfg.search.enabled:
         return []
     return [
         f"<search>/gen_{plan.number(g)}/population.csv"
-        for g in range(cfg.search.generations + 1)
+        for g in range(first, get_last() + 1)
     ]
 
 
+def get_populations(wildcards):
+    """Of all generations."""
+    return populations(0)
+
+
+def get_generations(wildcards):
+    """The last files of every generation that the run makes."""
+    return populations(cfg.first_generation)
+
+
 def get_last_generation(name):
-    return f"<search>/gen_{plan.number(cfg.search.generations)}/{name}"
+    return lambda wildcards: f"<search>/gen_{plan.number(get_last())}/{name}"
 
 
 def get_previous(name):
@@ -126,7 +151,15 @@ def get_survivor_weights(generation):
 
 def get_children(name):
     """The file `name` of every child of a generation."""
-    return lambda wildcards: members(int(wildcards.gen), "child", name)
+
+    def get(wildcards):
+        try:
+            window.check_children(cfg, int(wildcards.gen), name)
+        except EvoPoseError as error:
+            raise WorkflowError(str(error)) from None
+        return members(int(wildcards.gen), "child", name)
+
+    return get
 
 
 def members(gen, kind, name):
@@ -143,6 +176,18 @@ def get_initial(wildcards):
     if wildcards.member == "control":
         return "<search>/gen_000/parents/0.safetensors"
     return f"<search>/gen_{wildcards.gen}/{wildcards.member}/initial.safetensors"
+
+
+def get_adopted_weights(generation):
+    """The weights that a branch begins with, of the survivors of `generation` of the search that it leaves."""
+
+    def get(wildcards):
+        try:
+            return list(map(str, window.adopted_weights(cfg, generation)))
+        except EvoPoseError as error:
+            raise WorkflowError(str(error)) from None
+
+    return get
 
 
 def get_search_records(index):
@@ -205,7 +250,17 @@ def get_detections(wildcards):
 
 
 def get_figures():
-    return [f"<results>/figures/{name}" for name in plan.figures(cfg)]
+    curves = window.curves(cfg, get_last()) if cfg.search.enabled else []
+    names = plan.figures(cfg, curves, window.compares(cfg))
+    return [f"<results>/figures/{name}" for name in names]
+
+
+def get_results(wildcards):
+    """What follows the search; nothing where only one generation is asked for."""
+    if cfg.only is not None:
+        return []
+    frame_rates = get_frame_rates() if cfg.evaluation.frame_rate else []
+    return [*get_figures(), "<results>/summary.md", *frame_rates]
 
 
 def get_frame_rates():

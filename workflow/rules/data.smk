@@ -41,7 +41,7 @@ if cfg.dataset.format == "posetrack":
 
     rule join_videos:
         input:
-            lambda wildcards: plan.videos(cfg, wildcards.annotated),
+            given(lambda wildcards: plan.videos(cfg, wildcards.annotated)),
         output:
             annotations="<dataset>/source/annotations/person_keypoints_{annotated}.json",
         log:
@@ -72,8 +72,8 @@ if cfg.dataset.format == "posetrack":
 
 rule convert:
     input:
-        annotations=get_annotations,
-        detections=get_detections,
+        annotations=given(get_annotations),
+        detections=given(get_detections),
     output:
         manifest="<dataset>/{records}/{split}/manifest.json",
     log:

@@ -3,7 +3,7 @@
 
 rule figure_fitness:
     input:
-        populations=get_generations(),
+        populations=get_populations,
     output:
         figure=report(
             "<results>/figures/fitness.svg",
@@ -27,7 +27,7 @@ rule figure_fitness:
 
 rule figure_pareto:
     input:
-        populations=get_generations(),
+        populations=get_populations,
         champion="<results>/champion.json",
     output:
         figure=report(
@@ -109,7 +109,6 @@ rule figure_comparison:
 
 rule figure_architecture:
     input:
-        ancestor="<search>/gen_000/parents/0.safetensors",
         champion="<results>/champion.safetensors",
     output:
         figure=report(
@@ -123,12 +122,15 @@ rule figure_architecture:
     localrule: True
     conda:
         "../../envs/evopose.yaml"
+    params:
+        ancestor=json.dumps(cfg.search.ancestor),
     message:
         "Drawing the champion beside its ancestor"
     shell:
         "exec python scripts/plot.py architecture"
-        " --weights {input.ancestor:q} {input.champion:q}"
-        " --labels ancestor champion"
+        " --ancestor {params.ancestor:q}"
+        " --weights {input.champion:q}"
+        " --labels champion"
         " --output {output.figure:q}"
         " 2> {log:q}"
 
@@ -239,11 +241,11 @@ rule networks:
 
 rule summary:
     input:
-        populations=get_generations(),
+        populations=get_populations,
         champion="<results>/champion.json" if cfg.search.enabled else [],
         metrics=get_metrics,
         baseline="<results>/mean_pose/metrics_ground_truth.json",
-        comparison="<search>/gen_001/comparison.csv" if plan.compares(cfg) else [],
+        comparison="<search>/gen_001/comparison.csv" if window.compares(cfg) else [],
     output:
         markdown="<results>/summary.md",
         numbers="<results>/summary.json",
@@ -259,7 +261,7 @@ rule summary:
     conda:
         "../../envs/evopose.yaml"
     params:
-        experiment=cfg.experiment,
+        experiment=cfg.folder,
         fitness=plan.fitness_note(cfg),
         settings=json.dumps(facts.of(cfg)),
     message:

@@ -22,6 +22,8 @@ MANIFEST = "artifacts.json"
 """Lies in the folder whose files it lists."""
 STEP = 10_000_000
 """Nanoseconds between one step of the workflow and the next."""
+LAG = 1_000_000_000
+"""Nanoseconds by which a file system's clock may be behind."""
 SHOWN = 10
 
 # What is made later stands below; in one line stand files of which none is made from another.
@@ -114,8 +116,8 @@ def restore(folders: Sequence[Path]) -> list[Stamped]:
     for index, (folder, names) in enumerate(zip(folders, found, strict=True)):
         for name in names:
             steps.setdefault((index, place(name)), []).append(folder / name)
-    # All in the past, or what is made next would be older than what it is made from.
-    stamp = time.time_ns() - STEP * len(steps)
+    # All in the past, by the clock of the files, too: what is made next must not be older than what it is made from.
+    stamp = time.time_ns() - LAG - STEP * len(steps)
     for step in sorted(steps):
         stamp += STEP
         for path in steps[step]:

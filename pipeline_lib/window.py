@@ -7,7 +7,7 @@ import functools
 import logging
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ DECIDED = "decided"
 
 
 class End(NamedTuple):
-    """The last generation of a run. `open`: it may turn out not to be, which is decided when it is finished."""
+    """The last generation of a search. `open`: it may turn out not to be, which is decided when it is finished."""
 
     generation: int
     open: bool
@@ -84,9 +84,7 @@ def adopted(cfg: Config) -> range:
 
 
 def end(cfg: Config, folder: Path = Path()) -> End:
-    """Where the run ends, as far as the generations that are finished can tell."""
-    if cfg.only is not None:
-        return End(cfg.only.generation, False)
+    """Where the search ends, as far as the generations that are finished can tell."""
     search, settings = cfg.search, cfg.search.convergence
     if settings is None:
         return End(search.generations, False)
@@ -97,12 +95,12 @@ def end(cfg: Config, folder: Path = Path()) -> End:
             break
         best.append(_best(path, path.stat().st_mtime_ns, search.target_parameters, search.gamma))
     # What is given has been searched, whatever the patience is now.
-    last = max(convergence.end(best, settings.patience, settings.min_gain), cfg.first_generation - 1)
+    last = max(convergence.end(best, settings.patience, settings.min_gain), (cfg.resume_from or 0) - 1)
     if last >= search.generations:
         return End(search.generations, False)
     # A generation that was looked at while the search ran is looked at again when it is made again.
     looked_at = (_generation(cfg, last, folder) / DECIDED).is_file()
-    return End(last, last >= cfg.first_generation and (last >= len(best) or looked_at))
+    return End(last, makes(cfg, last) and (last >= len(best) or looked_at))
 
 
 @functools.cache
@@ -131,17 +129,25 @@ def compares(cfg: Config, folder: Path = Path()) -> bool:
     return makes(cfg, 1) or (_generation(cfg, 1, folder) / "comparison.csv").is_file()
 
 
-def check(cfg: Config, folder: Path = Path()) -> None:
-    """Raise `ConfigError` when something is missing, or does not fit, of the generations that are given."""
+def check(cfg: Config, words: Collection[str] = (), folder: Path = Path()) -> None:
+    """Raise `ConfigError` when something is missing, or does not fit, of what is given.
+
+    `words` are those of the command line: where a child's own files are asked for, the other children need not be there.
+    """
     if not cfg.search.enabled:
         return
     first = cfg.first_generation
-    if cfg.search.convergence is not None:
+    if cfg.search.convergence is not None and cfg.only is None:
         _require((_population(cfg, generation, folder) for generation in range(first)), "search.convergence")
     if first - 1 in adopted(cfg):
         _check_adoption(cfg, folder)
     elif 0 < first <= cfg.search.generations:
         _check_given(cfg, first, folder)
+    asked_for = any(word.startswith("results/") for word in words)
+    if cfg.only is not None and cfg.only.children is not None and not asked_for:
+        others = [child for child in range(cfg.search.children_of(first)) if child not in cfg.only.children]
+        places = [_generation(cfg, first, folder) / f"child_{number(child, 2)}" for child in others]
+        _require([place / name for place in places for name in ("score.json", "weights.safetensors")], "only.children")
 
 
 def _check_given(cfg: Config, first: int, folder: Path) -> None:
@@ -174,15 +180,6 @@ def _check_given(cfg: Config, first: int, folder: Path) -> None:
             "choose anew",
             given / "parents.json", first,
         )  # fmt: skip
-
-
-def check_children(cfg: Config, generation: int, name: str, folder: Path = Path()) -> None:
-    """Raise `ConfigError` when the file `name` of a child is missing that the run does not make."""
-    if cfg.only is None or cfg.only.children is None or cfg.only.generation != generation:
-        return
-    others = [child for child in range(cfg.search.children_of(generation)) if child not in cfg.only.children]
-    place = _generation(cfg, generation, folder)
-    _require((place / f"child_{number(child, 2)}/{name}" for child in others), "only.children")
 
 
 def adopted_weights(cfg: Config, generation: int, folder: Path = Path()) -> list[Path]:

@@ -77,8 +77,8 @@ def test_members_that_are_made():
 
 
 def test_a_search_without_convergence_ends_with_its_last_generation(place):
-    for changes, expected in (({}, 6), ({"only": 3}, 3), ({"resume_from": 3}, 6)):
-        assert window.end(load(**changes), place) == (expected, False)
+    for changes in ({}, {"only": 3}, {"resume_from": 3}):
+        assert window.end(load(**changes), place) == (6, False)
 
 
 def converging(patience, min_gain=0.0, **search):
@@ -101,8 +101,10 @@ def test_where_a_search_ends_is_read_from_its_populations(tmp_path):
     assert window.end(load(converging(9, generations=11)), tmp_path) == (11, False)
     # 5 % are not enough; with them generation 0 is the best.
     assert window.end(load(converging(2, 0.2)), tmp_path) == (2, False)
-    # `only` says itself what is made.
-    assert window.end(load(converging(1), only=5), tmp_path) == (5, False)
+    # The run that makes one generation makes no other, whatever is undecided.
+    assert window.end(load(converging(1), only=2), tmp_path) == (3, False)
+    assert window.end(load(converging(1), only=5), tmp_path) == (3, False)
+    assert window.end(load(converging(9, generations=30), only=5), tmp_path) == (11, False)
 
 
 def test_what_is_given_is_part_of_the_search(tmp_path):
@@ -166,14 +168,14 @@ def test_the_comparison_needs_a_first_generation(tmp_path):
 
 def refused(cfg, place):
     with pytest.raises((ConfigError, ArtifactError)) as caught:
-        window.check(cfg, place)
+        window.check(cfg, folder=place)
     return str(caught.value)
 
 
 def test_what_is_given_is_enough(place, caplog):
     made_search.lose_weights(place / "results/demo/search", 4)
     for changes in ({}, {"resume_from": 4}, {"only": 4}, {"resume_from": 7}, {"only": 0}):
-        window.check(load(**changes), place)
+        window.check(load(**changes), folder=place)
     assert caplog.text == ""
     assert refused(load(resume_from=3), place) == (
         f"resume_from: what is given is not there: {gen(place, 2, 'parents/0.safetensors')}, "
@@ -196,7 +198,7 @@ def test_what_is_given_is_enough(place, caplog):
 def test_what_is_missing_of_it_is_named(place, changes, lost, needed):
     gen(place, *lost).unlink()
     if not needed:
-        return window.check(load(**changes), place)
+        return window.check(load(**changes), folder=place)
     text = refused(load(**changes), place)
     assert text.startswith(f"{next(iter(changes))}: what is given is not there: {gen(place, *lost)};")
     return None
@@ -204,16 +206,16 @@ def test_what_is_missing_of_it_is_named(place, changes, lost, needed):
 
 def test_the_ancestor_that_is_kept_has_to_be_there(place):
     keeping = {**SEARCH, "keep_ancestor": True}
-    window.check(load(keeping, resume_from=4), place)
+    window.check(load(keeping, resume_from=4), folder=place)
     gen(place, 0, "parents/0.safetensors").unlink()
     assert "gen_000/parents/0.safetensors" in refused(load(keeping, resume_from=4), place)
 
 
 def test_convergence_needs_the_populations_that_are_given(place):
     gen(place, 2, "population.csv").unlink()
-    assert refused(load(converging(2), resume_from=4), place).startswith(
-        "search.convergence: what is given is not there"
-    )
+    text = refused(load(converging(2), resume_from=4), place)
+    assert text.startswith(f"search.convergence: what is given is not there: {gen(place, 2, 'population.csv')};")
+    window.check(load(converging(2), only=4), folder=place)
 
 
 def test_another_mu_is_refused_in_place(place):
@@ -221,27 +223,29 @@ def test_another_mu_is_refused_in_place(place):
         f"search.parents: 3, but {gen(place, 3, 'parents.json')} has 2; set it to that, choose parents anew in a branch "
         "(branch, resume_from: 4), or resume from 3"
     )
-    window.check(load({**SEARCH, "parents": 3}, resume_from=1), place)  # the ancestor is alone anyway
+    window.check(load({**SEARCH, "parents": 3}, resume_from=1), folder=place)  # the ancestor is alone anyway
 
 
 def test_another_gamma_is_warned_of_in_place(place, caplog):
     with caplog.at_level(logging.WARNING):
-        window.check(load({**SEARCH, "gamma": -0.2}, resume_from=4), place)
+        window.check(load({**SEARCH, "gamma": -0.2}, resume_from=4), folder=place)
     assert "gen_003/parents.json: chosen with another search.gamma or search.target_parameters" in caplog.text
 
 
 def test_children_that_are_given_have_to_be_there(place):
     some = load(only={"generation": 4, "children": [1, 3]})
     gen(place, 4, "child_01/score.json").unlink()
-    window.check_children(some, 4, "score.json", place)
+    window.check(some, folder=place)
     gen(place, 4, "child_02/score.json").unlink()
     with pytest.raises(
         ConfigError, match=r"only\.children: what is given is not there: .*gen_004/child_02/score\.json;"
     ):
-        window.check_children(some, 4, "score.json", place)
-    window.check_children(some, 4, "weights.safetensors", place)
-    window.check_children(some, 3, "score.json", place)
-    window.check_children(load(only=4), 4, "score.json", place)
+        window.check(some, ["-n", "--config"], place)
+    window.check(some, ["results/demo/search/gen_004/child_03/score.json"], place)
+    window.check(load(only=4), folder=place)
+    gen(place, 4, "child_02/weights.safetensors").unlink()
+    text = refused(some, place)
+    assert "child_02/score.json" in text and "child_02/weights.safetensors; put" in text and "child_00" not in text
 
 
 def handed_on(place, generation, **search):
@@ -310,8 +314,8 @@ def test_a_branch_cannot_have_more_parents_than_there_were_candidates(place):
 
 def test_what_a_branch_needs_is_checked_before_it_begins(place):
     branch = {"branch": "b", "resume_from": 4}
-    window.check(load(**branch), place)
-    window.check(load(**branch | {"resume_from": 7}), place)
+    window.check(load(**branch), folder=place)
+    window.check(load(**branch | {"resume_from": 7}), folder=place)
     gen(place, 1, "population.csv").unlink()
     text = refused(load(**branch), place)
     assert text.startswith(f"branch b of demo: what is given is not there: {gen(place, 1, 'population.csv')};")
@@ -322,14 +326,14 @@ def test_a_branch_that_has_begun_needs_the_other_search_no_longer(place):
     cfg = load(keeping, branch="b", resume_from=4)
     made_search.make(place / "results/demo@b/search", {**SEARCH, "generations": 3})
     (place / "results/demo").rename(place / "results/gone")
-    window.check(cfg, place)
+    window.check(cfg, folder=place)
     gen(place, 0, "parents/0.safetensors", "demo@b").unlink()
     assert "branch b of demo" in refused(cfg, place)
-    window.check(load(branch="b", resume_from=4), place)  # which does not keep the ancestor
+    window.check(load(branch="b", resume_from=4), folder=place)  # which does not keep the ancestor
 
 
 def test_later_generations_of_a_branch_are_its_own(place):
     cfg = load(branch="b", resume_from=3, only=5)
     assert "demo@b/search/gen_004/parents.json" in refused(cfg, place)
     made_search.make(place / "results/demo@b/search", SEARCH)
-    window.check(cfg, place)
+    window.check(cfg, folder=place)

@@ -18,7 +18,7 @@ try:
     cfg = plan.load(
         plan.typed(config, workflow.config_settings.config), ROOT, sys.argv[1:]
     )
-    window.check(cfg)
+    window.check(cfg, sys.argv[1:])
 except EvoPoseError as error:
     raise WorkflowError(f"Configuration: {error}") from None
 
@@ -85,24 +85,21 @@ def get_last():
     return last
 
 
-def populations(first):
+def populations(generations):
     # Ascending, so that the chain of generations is resolved step by step and not in one deep recursion.
-    if not cfg.search.enabled:
-        return []
-    return [
-        f"<search>/gen_{plan.number(g)}/population.csv"
-        for g in range(first, get_last() + 1)
-    ]
+    return [f"<search>/gen_{plan.number(g)}/population.csv" for g in generations]
 
 
 def get_populations(wildcards):
     """Of all generations."""
-    return populations(0)
+    return populations(range(get_last() + 1)) if cfg.search.enabled else []
 
 
 def get_generations(wildcards):
-    """The last files of every generation that the run makes."""
-    return populations(cfg.first_generation)
+    """The populations of the generations that the run makes or, as a branch, takes over."""
+    if cfg.only is not None:
+        return populations([cfg.only.generation])
+    return get_populations(wildcards)[0 if cfg.branch else cfg.first_generation :]
 
 
 def get_last_generation(name):
@@ -151,15 +148,7 @@ def get_survivor_weights(generation):
 
 def get_children(name):
     """The file `name` of every child of a generation."""
-
-    def get(wildcards):
-        try:
-            window.check_children(cfg, int(wildcards.gen), name)
-        except EvoPoseError as error:
-            raise WorkflowError(str(error)) from None
-        return members(int(wildcards.gen), "child", name)
-
-    return get
+    return lambda wildcards: members(int(wildcards.gen), "child", name)
 
 
 def members(gen, kind, name):

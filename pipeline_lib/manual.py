@@ -35,6 +35,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "search": config.SearchConfig,
     "search.convergence": config.Convergence,
     "search.space": config.SearchSpace,
+    "search.simulation": config.Simulation,
     "final": config.FinalConfig,
     "final.models": config.ModelConfig,
     "refine": config.RefineConfig,

@@ -25,6 +25,7 @@ from pipeline_lib.config.search import (
     SearchSpace,
     overall_stride,
 )
+from pipeline_lib.config.simulation import Simulation
 from pipeline_lib.config.training import FLIP_ONLY, Augmentation, Reach, TrainSettings
 from pipeline_lib.config.window import Only
 
@@ -61,6 +62,7 @@ __all__ = [
     "SearchConfig",
     "SearchSpace",
     "Section",
+    "Simulation",
     "Split",
     "SyntheticConfig",
     "TrainSettings",

@@ -18,6 +18,9 @@ from pipeline_lib.search.fitness import fitness
 from pipeline_lib.search.genotype import CHANNEL_UNIT
 
 MEGA = 1e6
+SHOWN = 5
+"""Failed trainings whose reasons are listed."""
+
 _METRICS_FILE = re.compile(r"metrics_(?P<boxes>\w+)\.json")
 
 
@@ -125,6 +128,7 @@ def _search(run: Run) -> list[str | Table]:
         "J and loss: lower is better.",
         *filter(None, [ending(run), run.fitness]),
         Table(header, rows),
+        *_failures(run),
     ]
 
 
@@ -155,6 +159,15 @@ def ending(run: Run) -> str:
         f"The search ended after generation {last} of at most {search['generations']}{given}: it had {waited} in which J did "
         f"not fall{gain} (search.convergence)."
     )
+
+
+def _failures(run: Run) -> list[str]:
+    failed = [
+        one for generation, pool in run.pools.items() for one in pool if one.generation == generation and one.reason
+    ]
+    listed = "; ".join(f"{one.generation}.{one.child}: {one.reason}" for one in failed[:SHOWN])
+    more = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+    return [f"Failed trainings, born as generation.child: {listed}{more}."] if failed else []
 
 
 def _numbered(number: int, what: str) -> str:

@@ -26,6 +26,7 @@ OUTSIDE = {
     "plan": {*BASE, "search", "nets", "devices", "paper"},
     "window": {*BASE, "search", "plan"},
     "manual": {*BASE},
+    "controller": {*BASE},
 }
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))

@@ -40,7 +40,7 @@ KEYPOINTS = {"names": ["top", "left", "right"], "sigmas": [0.1, 0.2, 0.2], "flip
 # Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py, test_refine.py and test_window.py.
 OF_OTHER_RULES = (
     *("draw_dag", "conda_environment", "check_tpu", "enter_server_metrics", "download", "count_persons", "join_videos"),
-    *("train_refiner", "refine", "adopt", "restore_artifacts"),
+    *("train_refiner", "refine", "adopt", "restore_artifacts", "simulate_training", "utilisation"),
 )
 
 

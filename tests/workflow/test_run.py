@@ -164,27 +164,6 @@ def test_another_gamma_has_another_champion_without_a_training(finished: Workpla
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr, done.stderr
 
 
-def test_a_search_ends_when_it_has_converged(finished: Workplace, tmp_path: Path) -> None:
-    """J falls by no half anywhere, so that the search ends with generation 2, the second in a row without such a gain."""
-    place = copied(finished, tmp_path)
-    change = "search={generations: 9, children: {1: 2, 2: 1}, convergence: {patience: 2, min_gain: 0.5}}"
-    done = place.snakemake("search", "--config", change)
-    assert done.returncode == 0, done.stderr[-6000:]
-    made = jobs(done.stdout + done.stderr)
-    assert made["train_child"] == made["mutate"] == made["decide"] == made["champion"] == 1
-    assert sorted(path.name for path in (place.folder / SEARCH).iterdir()) == ["gen_000", "gen_001", "gen_002"]
-    done = place.snakemake("search", "--config", change)
-    assert "Nothing to be done" in done.stdout + done.stderr
-    found = jobs(place.snakemake("-n", "--config", change).stdout)
-    assert "train_child" not in found and found["summary"] == found["figure_fitness"] == 1
-    # The same with less patience: the champion is that of generation 1 again.
-    shorter = jobs(place.snakemake("-n", "search", "--config", change.replace("patience: 2", "patience: 1")).stdout)
-    assert shorter == {"champion": 1, "search": 1, "total": 2}
-    # A generation that is made again is looked at again before what follows it.
-    again = jobs(place.snakemake("-n", "search", "-R", "select", "--config", change).stdout)
-    assert again["select"] == 2 and again["decide"] == 1
-
-
 def test_raising_generations_trains_nothing_again(finished: Workplace, tmp_path: Path) -> None:
     place = copied(finished, tmp_path)
     copy = place.folder

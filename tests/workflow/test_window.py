@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib import restore
+from pipeline_lib import artifacts, restore
 from tests import made_search
 from tests.workflow.conftest import ROOT, TINY, Workplace
 from tests.workflow.test_planning import jobs
@@ -216,3 +216,38 @@ def test_another_patience_makes_a_search_longer_or_shorter_and_trains_nothing_ag
     place: Workplace, settings: dict[str, float], expected: dict[str, int]
 ) -> None:
     assert planned(place, "search", *converging(**settings)) == expected
+
+
+@pytest.mark.slow
+def test_a_search_ends_when_it_has_converged(workplace: Workplace) -> None:
+    """For real, with simulated trainings: two gains, then two generations without one."""
+    search = {**SEARCH, "generations": 9, "children": 3, "parents": 2, "train": {"epochs": 1}}
+    search |= {"simulation": {"seconds": 100.0}, "convergence": {"patience": 2, "min_gain": 0.02}}
+    config = {**CONFIG, "search": search}
+    workplace.configure(config)
+    done = workplace.snakemake("search")
+    assert done.returncode == 0, done.stderr[-6000:]
+    folder = workplace.folder / "results/tiny/search"
+    generations = sorted(path.name for path in folder.iterdir())
+    best = [float(artifacts.read_csv(folder / name / "population.csv")[0]["fitness"]) for name in generations]
+    # Restated: what the last generation that gained had, and how many have waited since.
+    gained, waited, ends = best[0], 0, []
+    for number, value in enumerate(best[1:], start=1):
+        gained, waited = (value, 0) if value <= 0.98 * gained else (gained, waited + 1)
+        ends += [number] if waited == 2 else []
+    assert ends == [len(best) - 1] and len(best) > 3, best
+    champion = artifacts.read_json(workplace.folder / "results/tiny/champion.json")
+    assert champion == artifacts.read_json(folder / generations[-1] / "parents.json")["parents"][0]
+    assert planned(workplace, "search") == {}
+    # The generation that it ended with is looked at again when it is made again, before there is a champion.
+    again = planned(workplace, "search", "-R", "select")
+    assert (again["select"], again["decide"], again["champion"]) == (len(best) - 1, 1, 1)
+    # More patience: one more generation, and nothing again.
+    before = {path: path.read_bytes() for path in folder.rglob("*.safetensors")}
+    search["convergence"]["patience"] = 3
+    workplace.configure(config)
+    assert planned(workplace, "search") == {**generation(3), "decide": 1, "champion": 1}
+    done = workplace.snakemake("search")
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert (folder / f"gen_{len(best):03d}/population.csv").exists()
+    assert {path: path.read_bytes() for path in before} == before

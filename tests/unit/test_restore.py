@@ -155,6 +155,7 @@ def test_many_are_counted(tmp_path):
 
 def test_extra_files_are_mentioned_and_left_alone(tmp_path):
     folder = made(tmp_path, [["champion.json"]], (".training/state", ".hidden"))
+    (folder / "link.json").symlink_to(folder / "champion.json")
     assert restore.make(folder) == 1
     made(folder, [["models/new/weights.safetensors", "notes.txt"]])
     before = stamp(folder / "notes.txt")

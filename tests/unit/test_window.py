@@ -223,6 +223,7 @@ def test_another_mu_is_refused_in_place(place):
         f"search.parents: 3, but {gen(place, 3, 'parents.json')} has 2; set it to that, choose parents anew in a branch "
         "(branch, resume_from: 4), or resume from 3"
     )
+    assert "search.parents: 1, but" in refused(load({**SEARCH, "parents": 1}, resume_from=4), place)
     window.check(load({**SEARCH, "parents": 3}, resume_from=1), folder=place)  # the ancestor is alone anyway
 
 

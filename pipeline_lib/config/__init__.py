@@ -19,6 +19,7 @@ from pipeline_lib.config.keypoints import COCO_KEYPOINTS, POSETRACK_KEYPOINTS, K
 from pipeline_lib.config.refine import RefineConfig, RefinerTraining
 from pipeline_lib.config.search import PAPER_ANCESTOR, PAPER_SPACE, SearchConfig, SearchSpace, overall_stride
 from pipeline_lib.config.training import FLIP_ONLY, Augmentation, Reach, TrainSettings
+from pipeline_lib.config.validation import ValidationConfig
 
 __all__ = [
     "COCO_KEYPOINTS",
@@ -54,6 +55,7 @@ __all__ = [
     "Split",
     "SyntheticConfig",
     "TrainSettings",
+    "ValidationConfig",
     "load",
     "overall_stride",
     "schema",

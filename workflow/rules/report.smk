@@ -161,6 +161,7 @@ rule figure_model:
 rule figure_overlays:
     input:
         annotations=get_truth(plan.VAL),
+        validation=get_verdict(plan.VAL),
         predictions="<results>/models/{model}/predictions_ground_truth.json",
     output:
         figure=report(
@@ -183,6 +184,7 @@ rule figure_overlays:
     shell:
         "exec python scripts/plot.py overlays"
         " --annotations {input.annotations:q}"
+        " --validation {input.validation:q}"
         " --predictions {input.predictions:q}"
         " --images {params.images:q}"
         " --keypoints {params.keypoints:q}"
@@ -241,6 +243,7 @@ rule summary:
     input:
         populations=get_generations(),
         champion="<results>/champion.json" if cfg.search.enabled else [],
+        validation=get_verdicts(),
         metrics=get_metrics,
         baseline="<results>/mean_pose/metrics_ground_truth.json",
         comparison="<search>/gen_001/comparison.csv" if plan.compares(cfg) else [],
@@ -271,6 +274,7 @@ rule summary:
         " --champion {input.champion:q}"
         " --fitness {params.fitness:q}"
         " --settings {params.settings:q}"
+        " --validation {input.validation:q}"
         " --metrics {input.metrics:q}"
         " --baselines {input.baseline:q}"
         " --comparison {input.comparison:q}"

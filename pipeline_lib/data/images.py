@@ -77,7 +77,8 @@ def look(content: bytes) -> Look:
     except PIL.UnidentifiedImageError:
         return Look("unreadable_image", "its bytes are no image")
     except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError) as error:
-        return Look("unreadable_image", str(error) or type(error).__name__)
+        kind = "truncated_image" if "truncated" in str(error).lower() else "unreadable_image"  # cut in its header
+        return Look(kind, str(error) or type(error).__name__)
     with image:
         height, width = image.height, image.width
         orientation = _orientation(image)

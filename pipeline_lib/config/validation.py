@@ -54,7 +54,8 @@ class ValidationConfig(Section):
     malformed_box: Drop = Field("fatal", description="A bbox that is not four numbers x, y, width, height.")
     box_outside: DropOrRepair = Field(
         "repair",
-        description="A bbox that reaches out of its image; repair: the conversion cuts it, one wholly outside is dropped.",
+        description="A bbox that reaches out of its image; repair: the conversion cuts it, and filters those of which nothing "
+        "is left.",
     )
     keypoint_length: Drop = Field(
         "fatal", description="Another number of keypoints than `keypoints` of the data set has names."

@@ -104,6 +104,8 @@ def within(box: Box, height: int, width: int) -> Box | None:
     A box one pixel wide comes out with width 0, and one that begins outside keeps its length, as in the released program.
     """
     x, y, w, h = box
+    if min(x + w, y + h) < 0:
+        return None
     left, top = max(0.0, x), max(0.0, y)
     right = min(width - 1.0, left + max(0.0, w - 1))
     bottom = min(height - 1.0, top + max(0.0, h - 1))

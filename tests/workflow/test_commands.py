@@ -369,6 +369,7 @@ def test_submissions(planned: list[Job], planned_on_a_cpu: list[Job], boxes: str
     assert job.program == "scripts/submission.py"
     assert job.one("--results") == f"{MODELS}/big/predictions_{boxes}.json"
     assert (job.one("--images"), job.one("--keypoints")) == (ANNOTATIONS["val"], "17")
+    assert job.one("--validation") == VERDICTS["val"]
     assert select(planned_on_a_cpu, "submission", "--archive")[archive].one("--keypoints") == "3"
 
 

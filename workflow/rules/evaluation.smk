@@ -103,6 +103,7 @@ rule submission:
     input:
         predictions="<results>/models/{model}/predictions_{boxes}.json",
         images=get_images,
+        validation=get_predicted_verdict,
     output:
         archive="<results>/models/{model}/submission_{boxes}/person_keypoints_{images}_{model}_results.zip",
     log:
@@ -120,6 +121,7 @@ rule submission:
         "exec python scripts/submission.py"
         " --results {input.predictions:q}"
         " --images {input.images:q}"
+        " --validation {input.validation:q}"
         " --keypoints {params.keypoints}"
         " --archive {output.archive:q}"
         " 2> {log:q}"

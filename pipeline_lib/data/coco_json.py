@@ -24,10 +24,7 @@ def parse(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         raise DataError(f"{path}: no such file; correct the path in the data set's configuration") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # among them numbers of thousands of digits, and brackets by the thousand
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets by the thousand
         raise DataError(f"{path}: not JSON ({error}); download or unpack it again") from None
 
 

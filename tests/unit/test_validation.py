@@ -562,24 +562,19 @@ def test_the_program_writes_a_verdict_or_one_line(tmp_path: Path) -> None:
 
 
 def test_the_programs_of_the_conversion_and_of_the_mean_pose_apply_the_verdicts(tmp_path: Path) -> None:
-    found = made(tmp_path, FAULTS["empty_image"]["zero bytes"])
-    for name, one in zip(("val", "boxes"), judged(found, empty_image="drop"), strict=True):
+    found = made(
+        tmp_path, FAULTS["empty_image"]["zero bytes"], Fault(lambda it: it.detections[2].update(score=None), "", {})
+    )
+    for name, one in zip(("val", "boxes"), judged(found, empty_image="drop", malformed_detection="drop"), strict=True):
         verdict.write(tmp_path / f"{name}.json", one)
     common = ["--annotations", "annotations.json", "--keypoints", POINTS.model_dump_json(), "--validation", "val.json"]
-    convert = [
-        sys.executable,
-        str(ROOT / "scripts/convert.py"),
-        *common,
-        "--images",
-        ".",
-        "--output",
-        "records/manifest.json",
-    ]
-    convert += ["--purpose", "detections", "--detections", "detections.json", "--detections-validation", "boxes.json"]
+    convert = [sys.executable, str(ROOT / "scripts/convert.py"), *common, "--images", "."]
+    convert += ["--output", "records/manifest.json", "--purpose", "detections"]
+    convert += ["--detections", "detections.json", "--detections-validation", "boxes.json"]
     done = run(convert, tmp_path)
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "records/manifest.json").read_text())
-    assert (manifest["examples"], manifest["dropped"]) == (2, {OF_IMAGE: 1})
+    assert (manifest["examples"], manifest["dropped"]) == (1, {"malformed_detection": 1, OF_IMAGE: 1})
     assert manifest["validation"]["annotations"]["empty_image"] == {"policy": "drop", "number": 1}
     mean = [sys.executable, str(ROOT / "scripts/baseline.py"), *common, "--train-annotations", "annotations.json"]
     done = run([*mean, "--train-validation", "val.json", "--results", "mean.json"], tmp_path)

@@ -11,6 +11,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 ACCELERATOR ?= cpu
 CORES ?= all
 EXPERIMENT ?= E3
+# Kills of `make chaos`
+N ?= 100
+# Of `make simulate`
+DEVICES ?= 64
 # What check-tpu compiles; a batch is one chip's
 GENOTYPE ?= evopose2d_s
 BATCH ?= 64
@@ -36,7 +40,7 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help install demo coco smoke paper check-tpu test learn lint format report dag bench lock clean venv
+.PHONY: help install demo coco smoke simulate paper check-tpu test chaos learn lint format report dag bench lock clean venv
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -90,6 +94,13 @@ smoke: install ## an experiment of the paper on synthetic pictures, in minutes: 
 	$(SNAKEMAKE) --configfile config/experiments/$(EXPERIMENT).yaml config/overrides/smoke.yaml \
 	  --config experiment=smoke_$(EXPERIMENT) $(ARGS)
 
+# Every device is a core of Snakemake's here: simulated trainings only wait.
+simulate: install ## a search without trainings: how busy DEVICES=64 devices are kept, kills included
+	$(BIN)/snakemake --profile profiles/local search --configfile config/simulation.yaml --cores $(DEVICES) \
+	  --resources accelerator=$(DEVICES) --retries 5 $(ARGS)
+	@$(BIN)/python scripts/utilisation.py --search results/simulation/search --devices $(DEVICES) \
+	  --json results/simulation/utilisation.json --figure results/simulation/utilisation.svg
+
 paper: install ## the paper's tables and figures from whatever results exist, into results/paper
 	$(SNAKEMAKE) paper $(ARGS)
 
@@ -100,6 +111,9 @@ check-tpu: ## compile a training step for a TPU, without one: GENOTYPE=largest B
 
 test: install ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+chaos: install ## kill a tiny search N=100 times in every phase; it has to come to the same end (half an hour)
+	$(BIN)/python -m tests.chaos $(N) $(ARGS)
 
 learn: install ## train every network on synthetic pictures, and compare with the best constant heat maps (hours on a CPU)
 	$(BIN)/python -m tests.learning $(ARGS)

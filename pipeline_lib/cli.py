@@ -1,6 +1,7 @@
 """What every program in scripts/ shares: logging, exit codes, types of options, settings as JSON."""
 
 import argparse
+import ctypes
 import json
 import logging
 import math
@@ -21,6 +22,7 @@ from pipeline_lib.explain import explain
 
 CONSOLE_VARIABLE = "EVOPOSE_CONSOLE_FD"
 USER_ERROR = 2
+_PR_SET_PDEATHSIG = 1  # sys/prctl.h
 SILENCE = 10.0
 """Seconds without a message after which a program says that it is still at work."""
 
@@ -35,6 +37,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     """
     arguments = parser.parse_args()
     setup_logging()
+    if CONSOLE_VARIABLE in os.environ:
+        end_with_parent()
     log = logging.getLogger("evopose")
     try:
         with never_silent(parser.prog):
@@ -56,6 +60,16 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
             raise
         log.error("%s%s", "" if error.filename is None else f"{error.filename}: ", error.strerror)
         sys.exit(USER_ERROR)
+
+
+def end_with_parent() -> None:
+    """Have the system send SIGTERM when the process that started this one dies: a job of a killed Snakemake is nobody's.
+
+    A training then saves its state. Linux only; elsewhere such a job runs on to its end.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def setup_logging() -> None:
@@ -161,6 +175,13 @@ def fraction(text: str) -> float:
     """An option's type: a number between 0 and 1, both excluded."""
     if not 0 < (number := finite(text)) < 1:
         raise argparse.ArgumentTypeError(f"a number between 0 and 1 is expected, not {text}")
+    return number
+
+
+def share(text: str) -> float:
+    """An option's type: a number from 0 to 1."""
+    if not 0 <= (number := finite(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"a number from 0 to 1 is expected, not {text}")
     return number
 
 

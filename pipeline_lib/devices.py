@@ -201,6 +201,28 @@ def _tpu_strategy(count: int) -> "tf.distribute.TPUStrategy":
     return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=assignment)
 
 
+def ahead(data: "tf.data.Dataset", chosen: "Strategy") -> "tf.data.Dataset":
+    """`data`, whose next batch is copied to the one GPU of `chosen` while a step runs.
+
+    The strategies of several devices and JAX do so themselves, and a CPU has nothing to copy. How many batches there are
+    is not known of the result.
+    """
+    if (device := _one_gpu(chosen)) is None:
+        return data
+    import tensorflow as tf
+
+    return data.apply(tf.data.experimental.prefetch_to_device(device))
+
+
+def _one_gpu(chosen: "Strategy") -> str | None:
+    if backend() == "jax" or count(chosen) > 1:
+        return None
+    import tensorflow as tf
+
+    gpus = tf.config.list_logical_devices("GPU")
+    return gpus[0].name if gpus and not isinstance(chosen, tf.distribute.TPUStrategy) else None
+
+
 def count(chosen: "Strategy") -> int:
     """The number of devices that `chosen` trains on."""
     return chosen.num_replicas_in_sync if backend() == "tensorflow" else len(chosen.devices)

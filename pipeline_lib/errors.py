@@ -22,5 +22,9 @@ class ArtifactError(EvoPoseError):
     """A file of an earlier step that is missing, damaged or does not belong here."""
 
 
+class TrainingFailed(EvoPoseError):
+    """A training that cannot come to its end with its settings: its loss is no number, or it does not fit into memory."""
+
+
 class Preempted(EvoPoseError):
     """A training that was asked to end (SIGTERM), and has saved its state."""

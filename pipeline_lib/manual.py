@@ -34,6 +34,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "train.augmentation": config.Augmentation,
     "search": config.SearchConfig,
     "search.space": config.SearchSpace,
+    "search.simulation": config.Simulation,
     "final": config.FinalConfig,
     "final.models": config.ModelConfig,
     "refine": config.RefineConfig,

@@ -118,7 +118,7 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
     if (problem := _missing(loaded)) and not _gets_data(loaded, words):
         # What can be got can be planned without: a dry run tells what there will be to do.
         known = loaded.dataset.download is not None or loaded.dataset.by_hand is not None
-        if not known or not _plans_only(words):
+        if not known or not plans_only(words):
             raise ConfigError(problem)
         log.warning("%s. This command goes on as if all were there.", problem)
     return loaded
@@ -137,7 +137,7 @@ def _check_refiner(loaded: Config) -> None:
         raise ConfigError(f"refine: {error}") from None
 
 
-def _plans_only(words: Collection[str]) -> bool:
+def plans_only(words: Collection[str]) -> bool:
     """Whether a command line of Snakemake runs no job; short options may be joined, such as -np."""
     return any(word in PLANNING or re.fullmatch(r"-[a-zA-Z]*n[a-zA-Z]*", word) for word in words)
 
@@ -430,10 +430,24 @@ def shell_prefix(root: Path, conda: bool) -> str:
     )
 
 
+def simulates(loaded: Config) -> bool:
+    """Whether the trainings of the search only take their time."""
+    return loaded.search.enabled and loaded.search.simulation is not None
+
+
+def trainer(loaded: Config) -> str:
+    """The program that trains a child, as shell text: script and its own options."""
+    if loaded.search.simulation is None:
+        return "scripts/train.py"
+    return f"scripts/simulate_training.py --simulation {shlex.quote(settings(loaded.search.simulation))}"
+
+
 def fitness_note(loaded: Config) -> str:
     """What the report says of the data that fitness was measured on."""
     if not loaded.search.enabled:
         return ""
+    if simulates(loaded):
+        return "The trainings of this search were simulated: its losses are made up, and nothing was learned."
     if loaded.search.fitness_split == "val":
         return "Fitness was measured on the validation split, on which the final networks are evaluated too (as in the paper)."
     return (

@@ -12,7 +12,9 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.search import population
 
     architecture = files.load_architecture(arguments.weights)
-    loss, epoch = population.best_epoch(artifacts.read_csv(arguments.history))
+    history = artifacts.read_csv(arguments.history)
+    reason = files.load_failure(arguments.weights) or population.failure(history)
+    loss, epoch = (None, None) if reason else population.best_epoch(history)
     counted = count_network(architecture)
     score = population.Score(
         genotype=architecture.genotype,
@@ -20,7 +22,8 @@ def main(arguments: argparse.Namespace) -> None:
         epoch=epoch,
         parameters=counted["parameters"],
         multiply_adds=counted["multiply_adds"],
-        status="failed" if loss is None else "ok",
+        status="failed" if reason else "ok",
+        reason=reason or "",
     )
     population.write(arguments.score, score)
 

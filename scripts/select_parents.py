@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
-    from pipeline_lib.errors import ArtifactError
+    from pipeline_lib.errors import ArtifactError, EvoPoseError
     from pipeline_lib.search import population
     from pipeline_lib.search.genotype import encode
 
@@ -23,12 +23,18 @@ def main(arguments: argparse.Namespace) -> None:
             f"{len(scores)} scores and {len(before)} parents need as many weights, "
             f"{len(arguments.weights)} and {len(arguments.parents)} are given"
         )
+    population.check_failures(children, scores, arguments.max_failed)
     files = {(p.origin.generation, p.origin.child): path for p, path in zip(before, arguments.parents, strict=True)}
     # The ancestor that is kept in every pool may be among the parents anyway.
     pool = {(parent.origin.generation, parent.origin.child): parent for parent in reversed(before)}
     ranked = population.rank(children, scores, list(pool.values())[::-1], arguments.target_parameters, arguments.gamma)
     files |= {(children.generation, index): path for index, path in enumerate(arguments.weights)}
     survivors = ranked[: len(arguments.survivor_weights)]
+    if survivors[0].fitness is None:
+        raise EvoPoseError(
+            f"generation {children.generation}: every training in its pool failed ({survivors[0].reason}); there is "
+            "nothing to go on from. Change what is at fault in search.train, and run again"
+        )
     # Copies, not links: a parent may have been born many generations ago, and a link would keep that file's time.
     for survivor, target in zip(survivors, arguments.survivor_weights, strict=True):
         with artifacts.atomic_path(target) as temporary:
@@ -63,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--gamma", type=cli.finite, required=True, help="Gamma of the fitness (Eq. 3)")
     options.add_argument(
         "--target-parameters", type=cli.positive_number, required=True, help="T of the fitness (Eq. 3)"
+    )
+    options.add_argument(
+        "--max-failed", type=cli.share, default=1.0, help="share of the children whose trainings may have failed (all)"
     )
     options.add_argument("--population", required=True, help="output: population.csv, everybody in the pool")
     options.add_argument("--survivors", required=True, help="output: parents.json")

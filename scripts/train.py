@@ -32,6 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         device=arguments.device,
         title=arguments.title,
+        may_fail=arguments.may_fail,
     )
 
 
@@ -46,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--device", choices=devices.CHOICES, default="auto", help="what to train on (default: auto)")
     options.add_argument("--title", default="training", help="what is trained, shown in the progress lines")
+    options.add_argument(
+        "--may-fail", action="store_true", help="a loss that is no number or a lack of memory is noted, and is no error"
+    )
     options.add_argument("--weights", required=True, help="output: the trained weights.safetensors")
     options.add_argument("--history", required=True, help="output: history.csv")
     return options

@@ -18,6 +18,7 @@ from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, 
 from pipeline_lib.config.keypoints import COCO_KEYPOINTS, POSETRACK_KEYPOINTS, KeypointSchema
 from pipeline_lib.config.refine import RefineConfig, RefinerTraining
 from pipeline_lib.config.search import PAPER_ANCESTOR, PAPER_SPACE, SearchConfig, SearchSpace, overall_stride
+from pipeline_lib.config.simulation import Simulation
 from pipeline_lib.config.training import FLIP_ONLY, Augmentation, Reach, TrainSettings
 from pipeline_lib.config.validation import ValidationConfig
 
@@ -52,6 +53,7 @@ __all__ = [
     "SearchConfig",
     "SearchSpace",
     "Section",
+    "Simulation",
     "Split",
     "SyntheticConfig",
     "TrainSettings",

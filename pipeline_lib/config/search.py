@@ -27,10 +27,12 @@ from pipeline_lib.config.fields import (
     NonNegative,
     Number,
     Positive,
+    Probability,
     Real,
     Section,
     WeightsFile,
 )
+from pipeline_lib.config.simulation import Simulation
 from pipeline_lib.config.training import TrainSettings
 from pipeline_lib.explain import MAP, NUMBER
 
@@ -161,6 +163,13 @@ class SearchConfig(Section):
     ancestor_epochs: Positive = Field(30, le=EPOCHS, description="Epochs of the ancestor.")
     space: SearchSpace = Field(PAPER_SPACE, description="What can be sampled.")
     train: TrainSettings = Field(TrainSettings(), description="Training of children; unset keys come from `train`.")
+    max_failed: Probability = Field(
+        0.5, description="Share of a generation's trainings that may fail; more stop the search."
+    )
+    simulation: Simulation | None = Field(
+        None,
+        description="Trainings only take their time, and losses are made up: what orchestration costs; null: real ones.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

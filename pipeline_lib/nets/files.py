@@ -14,7 +14,7 @@ from pipeline_lib.nets.layers import Network, Weights, tensors
 from pipeline_lib.nets.registry import Published, from_json, is_refiner
 from pipeline_lib.nets.spec import Architecture
 
-ARCHITECTURE, KEYPOINTS = "architecture", "keypoints"
+ARCHITECTURE, KEYPOINTS, FAILURE = "architecture", "keypoints", "failure"
 
 
 def save(
@@ -22,15 +22,19 @@ def save(
     architecture: Network,
     weights: Mapping[str, NDArray[Any]],
     keypoints: Sequence[str] | None = None,
+    failure: str | None = None,
 ) -> None:
     """Write `weights` of `architecture`, atomically; raises `ArtifactError` when they do not belong to it.
 
-    `keypoints`: what each heat map has been trained to show; None of weights that have not been trained.
+    `keypoints`: what each heat map has been trained to show; None of weights that have not been trained. `failure`: why
+    the training that these weights should have come from did not.
     """
     check_weights(architecture, weights)
     metadata = {ARCHITECTURE: architecture.to_json()}
     if keypoints is not None:
         metadata[KEYPOINTS] = json.dumps(list(keypoints))
+    if failure is not None:
+        metadata[FAILURE] = failure
     save_weights(path, weights, metadata)
 
 
@@ -106,6 +110,11 @@ def load_searched(path: str | PathLike[str]) -> tuple[Architecture, Weights]:
 def load_architecture(path: str | PathLike[str]) -> Architecture:
     """The search network that a weights file belongs to, without reading its tensors."""
     return _searched(path, _network(path, load_metadata(path)))
+
+
+def load_failure(path: str | PathLike[str]) -> str | None:
+    """Why the training behind a weights file failed; None if it did not."""
+    return load_metadata(path).get(FAILURE)
 
 
 def _searched(path: str | PathLike[str], network: Network) -> Architecture:

@@ -20,6 +20,8 @@ from pipeline_lib.search.genotype import CHANNEL_UNIT
 MEGA = 1e6
 DONE = {"drop": "dropped", "repair": "repaired", "accept": "accepted"}
 """What a policy has done."""
+SHOWN = 5
+"""Failed trainings whose reasons are listed."""
 
 _METRICS_FILE = re.compile(r"metrics_(?P<boxes>\w+)\.json")
 
@@ -156,7 +158,17 @@ def _search(run: Run) -> list[str | Table]:
         "J and loss: lower is better.",
         *([run.fitness] if run.fitness else []),
         Table(header, rows),
+        *_failures(run),
     ]
+
+
+def _failures(run: Run) -> list[str]:
+    failed = [
+        one for generation, pool in run.pools.items() for one in pool if one.generation == generation and one.reason
+    ]
+    listed = "; ".join(f"{one.generation}.{one.child}: {one.reason}" for one in failed[:SHOWN])
+    more = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+    return [f"Failed trainings, born as generation.child: {listed}{more}."] if failed else []
 
 
 def _numbered(number: int, what: str) -> str:

@@ -24,6 +24,7 @@ class Individual:
     status: str
     survivor: bool
     genotype: str
+    reason: str = ""
 
     @property
     def name(self) -> tuple[int, int]:
@@ -179,6 +180,7 @@ def _individual(row: _Row) -> Individual:
         status=row["status"],
         survivor=bool(_cell(row, "survivor", int)),
         genotype=row["genotype"],
+        reason=row["reason"],
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from pipeline_lib.artifacts import SCHEMA_VERSION, read_json, write_json
 from pipeline_lib.config import Genotype, NonNegative, Positive, Section
-from pipeline_lib.errors import ArtifactError
+from pipeline_lib.errors import ArtifactError, EvoPoseError
 from pipeline_lib.explain import explain
 from pipeline_lib.search.breed import Fallback, Offspring
 from pipeline_lib.search.fitness import fitness
@@ -25,6 +25,7 @@ Document = TypeVar("Document", bound=BaseModel)
 POPULATION_COLUMNS = (
     *("rank", "generation", "child", "loss", "parameters", "multiply_adds", "fitness", "status", "survivor"),
     "genotype",
+    "reason",
 )
 GENOTYPE_COLUMNS = ("generation", "child", "genotype")
 
@@ -75,6 +76,7 @@ class Score(Section):
     parameters: Positive
     multiply_adds: Positive
     status: Literal["ok", "failed"]
+    reason: str = Field("", description="Why the training failed.")
 
 
 class Individual(Section):
@@ -86,6 +88,7 @@ class Individual(Section):
     parameters: Positive
     multiply_adds: Positive
     status: Literal["ok", "failed"]
+    reason: str = ""
     fitness: float | None
     origin: Origin
 
@@ -158,6 +161,30 @@ def best_epoch(history: Sequence[Mapping[str, str]]) -> tuple[float | None, int 
     return min((pair for pair in losses if np.isfinite(pair[0])), default=(None, None))
 
 
+def failure(history: Sequence[Mapping[str, str]]) -> str | None:
+    """Why a training whose history.csv has these rows is a failed one, or None: its loss was no number in an epoch."""
+    for row in history:
+        for column in ("loss", "val_loss"):
+            if row.get(column) and int(row["epoch"]) > 0 and not np.isfinite(float(row[column])):
+                return f"the {'validation loss' if column == 'val_loss' else 'loss'} is {row[column]} in epoch {row['epoch']}"
+    return None if best_epoch(history)[0] is not None else "no epoch came to its end"
+
+
+def check_failures(children: Children, scores: Sequence[Score], limit: float) -> None:
+    """Raise `EvoPoseError`, naming every failed child, when more than the share `limit` of a generation's trainings failed."""
+    failed = [
+        (child, score) for child, score in zip(children.children, scores, strict=True) if score.status == "failed"
+    ]
+    if len(failed) <= limit * len(scores):
+        return
+    listed = "\n".join(f"  child_{child.index:02d}: {score.reason}" for child, score in failed)
+    raise EvoPoseError(
+        f"generation {children.generation}: {len(failed)} of {len(scores)} trainings failed, more than search.max_failed "
+        f"({limit:g}) allows:\n{listed}\nChange what is at fault in search.train (a lower base_rate, a smaller batch) or "
+        "raise search.max_failed, and run again; what else was trained is kept"
+    )
+
+
 def rank(
     children: Children, scores: Sequence[Score], parents: Sequence[Individual], target: float, gamma: float
 ) -> list[Individual]:
@@ -196,6 +223,7 @@ def rank(
                 parameters=one.parameters,
                 multiply_adds=one.multiply_adds,
                 status=one.status,
+                reason=one.reason,
                 fitness=values[index] if np.isfinite(values[index]) else None,
                 origin=origin,
             )
@@ -217,6 +245,7 @@ def population_rows(ranked: Sequence[Individual], survivors: int) -> list[dict[s
             "status": one.status,
             "survivor": int(one.rank < survivors),
             "genotype": encode(one.genotype),
+            "reason": one.reason or None,
         }
         for one in ranked
     ]

@@ -17,11 +17,12 @@ import logging
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,9 @@ from pipeline_lib.errors import ArtifactError, EvoPoseError
 log = logging.getLogger(__name__)
 
 FOLDER = ".training"
+WAIT = 30
+"""Seconds for which a training waits for another one in its place to end."""
+
 KEPT = 2
 """Newest states of a training: should the last one be damaged, the one before it is taken up."""
 
@@ -206,18 +210,29 @@ def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "lock"
     with path.open("a+", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            raise EvoPoseError(
-                f"{folder.parent}: already being trained by {stream.read().strip() or 'another process'}; "
-                "wait for it, or stop it"
-            ) from None
+        _wait_for(stream, folder)
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         stream.flush()
         yield
+
+
+def _wait_for(stream: IO[str], folder: Path) -> None:
+    """Lock `stream`; another process may be about to end, and saves its state."""
+    last = time.monotonic() + WAIT
+    said = False
+    while True:
+        try:
+            return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+        if time.monotonic() >= last:
+            raise EvoPoseError(f"{folder.parent}: already being trained by {holder}; wait for it, or stop it") from None
+        if not said:
+            log.info("%s: being trained by %s; waiting up to %d s for its end", folder.parent, holder, WAIT)
+            said = True
+        time.sleep(0.1)
 
 
 def _sync(folder: Path) -> None:

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 from pipeline_lib import artifacts, devices
 from pipeline_lib.config import TrainSettings
 from pipeline_lib.data import records
-from pipeline_lib.errors import ArtifactError, ConfigError, DataError, EvoPoseError
+from pipeline_lib.errors import ArtifactError, ConfigError, DataError, TrainingFailed
 from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.layers import Network, Supervised
 from pipeline_lib.nets.precision import precision
 from pipeline_lib.nets.weights import get_weights
-from pipeline_lib.train import state
+from pipeline_lib.train import memory, state
 from pipeline_lib.train.history import History
 from pipeline_lib.train.model import HEAT_MAPS, PoseModel
 from pipeline_lib.train.optimizer import Adam
@@ -78,13 +79,15 @@ def train(
     seed: int,
     device: str = "auto",
     title: str = "training",
+    may_fail: bool = False,
 ) -> None:
     """Train the network of the file `initial` and write its weights and history (paper, sections IV-D and V-B).
 
     Order, augmentation and stochastic depth are drawn from `seed`: with the same settings and deterministic ops, two runs
     write the same bytes of weights. When the loss stops being a number, training ends: with `keep: best` the best epoch
-    so far is written (the initial weights if there is none), with `keep: last` nothing, and that is an error. With
-    `patience`, training ends after so many epochs without a lower validation loss.
+    so far is written (the initial weights if there is none), with `keep: last` nothing, and that is an error. What does not
+    fit into memory is tried once more with parts of the batch half as large. With `patience`, training ends after so many
+    epochs without a lower validation loss.
 
     Args:
         initial: weights file whose header names the architecture.
@@ -94,6 +97,7 @@ def train(
         seed: non-negative.
         device: auto, cpu, gpu or tpu.
         title: what is trained, for the progress lines.
+        may_fail: a failed training is no error; the initial weights are written, with the reason in their header.
 
     Raises:
         EvoPoseError: files that are missing, damaged or do not fit, a device that is not there, accumulation on another
@@ -112,6 +116,7 @@ def train(
         seed=seed,
         device=device,
         title=title,
+        may_fail=may_fail,
     )
 
 
@@ -127,6 +132,7 @@ def train_network(
     seed: int,
     device: str = "auto",
     title: str = "training",
+    may_fail: bool = False,
     task: Task = POSES,
 ) -> None:
     """`train` from the initial weights `tensors` of `architecture`, whatever it is trained for."""
@@ -134,9 +140,6 @@ def train_network(
     training, validation = (_read(path, architecture.keypoints) for path in (train_manifest, val_manifest))
     devices.configure(settings.cpu_threads, settings.deterministic)
     strategy = devices.strategy(device, settings.devices)
-    keras.utils.set_random_seed(seed % 2**32)
-    with strategy.scope(), precision(settings.precision):
-        network = build(architecture, settings, seed, tensors)
     inputs = {
         "architecture": architecture.to_json(),
         "initial": state.digest(tensors),
@@ -148,13 +151,33 @@ def train_network(
         "task": task.inputs,
     }
     with state.opened(weights, state.key(inputs)) as store:
-        kept = fit(
-            *(network, training, validation, settings, seed, history, strategy, title),
-            supervised=architecture.supervised(),
-            task=task,
-            store=store,
-        )
-        files.save(weights, architecture, kept, training.keypoints.names)
+
+        def attempt(tried: TrainSettings) -> Weights:
+            Path(history).unlink(missing_ok=True)  # of another training
+            keras.utils.set_random_seed(seed % 2**32)
+            with strategy.scope(), precision(tried.precision):
+                network = build(architecture, tried, seed, tensors)
+            return fit(
+                *(network, training, validation, tried, seed, history, strategy, title),
+                supervised=architecture.supervised(),
+                task=task,
+                store=store,
+            )
+
+        failure = None
+        try:
+            kept = memory.within(attempt, settings, store, title)
+        except TrainingFailed as error:
+            if not may_fail:
+                raise
+            failure, kept = str(error), tensors
+            log.error("%s", failure)
+            # Where nothing was measured, that is what the history says.
+            if not Path(history).exists():
+                History(history, devices.name(strategy), devices.count(strategy)).add(
+                    epoch=0, step=0, val_loss=math.nan
+                )
+        files.save(weights, architecture, kept, training.keypoints.names, failure)
         store.remove()
     log.info("%s: weights written to %s", title, weights)
 
@@ -245,7 +268,7 @@ def fit(
 
     def run(first: int, last: int, done: int = 0) -> None:
         model.fit(
-            train_data(first, last, done),
+            devices.ahead(train_data(first, last, done), strategy),
             validation_data=val_data,
             initial_epoch=first,
             epochs=last,
@@ -368,7 +391,7 @@ class _Epochs(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             problem = f"{self._progress.title}: the loss is {logs['loss']} in epoch {epoch + 1}"
             if self._best is None:
-                raise EvoPoseError(f"{problem}; {REMEDY}")
+                raise TrainingFailed(f"{problem}; {REMEDY}")
             log.warning("%s: training ends, the best epoch so far is kept; %s if this happens often", problem, REMEDY)
             self.model.stop_training = self.ended = True
         elif self._patience is not None and epoch + 1 - self._best_epoch >= self._patience:

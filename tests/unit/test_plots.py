@@ -324,20 +324,24 @@ def population(path, rows):
         "status",
         "survivor",
         "genotype",
+        "reason",
     )
     artifacts.write_csv(path, [dict(zip(columns, row, strict=True)) for row in rows], columns)
 
 
 def test_populations_are_read_by_generation_and_rank(tmp_path):
     population(
-        tmp_path / "b.csv", [(1, 0, 0, 120.0, 7, 9, 110.5, "ok", 0, "g"), (0, 2, 1, 115.0, 8, 9, 99.0, "ok", 1, "h")]
+        tmp_path / "b.csv",
+        [(1, 0, 0, 120.0, 7, 9, 110.5, "ok", 0, "g", ""), (0, 2, 1, 115.0, 8, 9, 99.0, "ok", 1, "h", "")],
     )
     population(
-        tmp_path / "a.csv", [(0, 0, 0, 120.0, 7, 9, 110.5, "ok", 1, "g"), (1, 1, 0, None, 7, 9, None, "failed", 0, "i")]
+        tmp_path / "a.csv",
+        [(0, 0, 0, 120.0, 7, 9, 110.5, "ok", 1, "g", ""), (1, 1, 0, None, 7, 9, None, "failed", 0, "i", "why")],
     )
     pools = tables.read_populations([tmp_path / "b.csv", tmp_path / "a.csv"])
     assert list(pools) == [1, 2]
     assert pools[2][0] == Individual(0, 2, 1, 115.0, 8, 9, 99.0, "ok", True, "h")
+    assert (pools[1][1].reason, pools[2][0].reason) == ("why", "")
     assert pools[1][1].loss is None and pools[1][1].fitness is None
     everyone = tables.everyone(pools)
     assert [one.name for one in everyone] == [(0, 0), (1, 0), (2, 1)]
@@ -532,7 +536,7 @@ def test_sheet_needs_people_and_readable_images(tmp_path):
 
 def test_program_writes_each_figure(tmp_path):
     program = [sys.executable, str(ROOT / "scripts/plot.py")]
-    population(tmp_path / "population.csv", [(0, 0, 0, 120.0, 7, 9, 110.5, "ok", 1, "g")])
+    population(tmp_path / "population.csv", [(0, 0, 0, 120.0, 7, 9, 110.5, "ok", 1, "g", "")])
     done = subprocess.run(
         [*program, "fitness", "--populations", str(tmp_path / "population.csv"), "--output", str(tmp_path / "f.svg")],
         capture_output=True, text=True, check=False, cwd=ROOT, env={"PYTHONPATH": str(ROOT)},
@@ -558,7 +562,18 @@ def search(tmp_path):
     """The files of `POOLS`."""
     for generation, pool in POOLS.items():
         rows = [
-            (one.rank, *one.name, one.loss, one.parameters, 9, one.fitness, one.status, int(one.survivor), one.genotype)
+            (
+                one.rank,
+                *one.name,
+                one.loss,
+                one.parameters,
+                9,
+                one.fitness,
+                one.status,
+                int(one.survivor),
+                one.genotype,
+                "",
+            )
             for one in pool
         ]
         population(tmp_path / f"gen_{generation}.csv", rows)

@@ -1,5 +1,6 @@
 """Trainings that are interrupted and go on: the same bytes as without."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -223,12 +224,28 @@ def test_a_state_that_cannot_be_written_is_an_error_and_the_one_before_stays(sto
     assert [path.name for path in store.folder.iterdir()] == ["000001_000000"]
 
 
-def test_a_second_writer_is_refused_and_told_who_the_first_is(store, tmp_path):
+def test_a_second_writer_is_refused_and_told_who_the_first_is(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "WAIT", 0.3)
     with (
         pytest.raises(EvoPoseError, match=f"already being trained by process {os.getpid()} on "),
         state.opened(tmp_path / "weights.safetensors", "key"),
     ):
         pass
+
+
+def test_a_second_writer_waits_for_the_first_one_to_end(tmp_path, caplog):
+    """It may be saving its state."""
+    caplog.set_level(logging.INFO)
+    code = (
+        "import sys, time\nfrom pipeline_lib.train import state\n"
+        "with state.opened(sys.argv[1], 'key'):\n    print('held', flush=True)\n    time.sleep(1)\n"
+    )
+    weights = str(tmp_path / "weights.safetensors")
+    with subprocess.Popen([sys.executable, "-c", code, weights], cwd=ROOT, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None and first.stdout.readline() == b"held\n"
+        with state.opened(weights, "key"):
+            assert first.wait(5) == 0
+    assert f"being trained by process {first.pid} on " in caplog.text
 
 
 def test_the_lock_ends_with_its_process(tmp_path):

@@ -178,6 +178,7 @@ def test_score(run):
         "parameters": counted["parameters"],
         "multiply_adds": counted["multiply_adds"],
         "status": "ok",
+        "reason": "",
     }
     failed = read_json(run / "gen_1/child_01/score.json")
     assert (failed["loss"], failed["epoch"], failed["status"]) == (None, None, "failed")

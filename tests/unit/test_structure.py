@@ -22,7 +22,7 @@ LAYERS = [
     ("plots", "export", "evaluate", "train"),
 ]
 # Beside the layers: the Snakefile's questions, the page of keys.
-OUTSIDE = {"plan": {*BASE, "search", "nets", "devices", "paper"}, "manual": {*BASE}}
+OUTSIDE = {"plan": {*BASE, "search", "nets", "devices", "paper"}, "manual": {*BASE}, "controller": {*BASE}}
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]

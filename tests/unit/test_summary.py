@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def individual(generation, child, loss, fitness, status="ok", rank=0):
-    return Individual(rank, generation, child, loss, 183_400, 6_420_000, fitness, status, True, "g")
+    reason = "" if status == "ok" else "it diverged"
+    return Individual(rank, generation, child, loss, 183_400, 6_420_000, fitness, status, True, "g", reason)
 
 
 POOLS = {
@@ -85,6 +86,7 @@ def test_markdown_has_every_number(run):
     text = summary.as_markdown(run)
     search, compared, champion, networks, files = tables_of(text)
     assert "2 generations after the ancestor, 5 networks trained, 1 of them failed." in text
+    assert "Failed trainings, born as generation.child: 1.1: it diverged." in text
     assert search[1:] == [
         ["0", "1", "110.25", "120.50", "0.183", "6.4", "0.0"],
         ["1", "2", "110.25", "120.50", "0.183", "6.4", "0.0"],
@@ -223,7 +225,7 @@ def test_metrics_files_that_are_none_are_named(tmp_path):
 
 def test_program_prints_what_it_writes(tmp_path):
     columns = population.POPULATION_COLUMNS
-    row = dict(zip(columns, (0, 0, 0, 120.5, 183_412, 6_420_000, 110.25, "ok", 1, "g"), strict=True))
+    row = dict(zip(columns, (0, 0, 0, 120.5, 183_412, 6_420_000, 110.25, "ok", 1, "g", ""), strict=True))
     artifacts.write_csv(tmp_path / "population.csv", [row], columns)
     population.write(tmp_path / "champion.json", CHAMPION)
     verdict.write(tmp_path / "val.json", VALIDATION["train"])
@@ -263,3 +265,9 @@ def test_program_prints_what_it_writes(tmp_path):
     (tmp_path / "champion.json").write_text("{")
     failed = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)})
     assert failed.returncode == 2 and "champion.json" in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_of_many_failures_the_first_are_listed(run):
+    pool = [*POOLS[1], *(individual(1, child, None, None, "failed") for child in range(2, 9))]
+    text = summary.as_markdown(dataclasses.replace(run, pools={**POOLS, 1: pool}))
+    assert "1.5: it diverged; and 3 more." in text and "1.6" not in text

@@ -18,6 +18,7 @@ from pipeline_lib.nets import build_architecture, files
 from pipeline_lib.nets.registry import Published
 from pipeline_lib.nets.spec import initial_weights, tensors
 from pipeline_lib.train import trainer
+from pipeline_lib.train.model import PoseModel
 from scripts import train as program
 from tests.unit import restated
 from tests.unit.conftest import PERSONS, TINY
@@ -112,6 +113,60 @@ with state.opened({str(tmp_path / "two.csv")!r}, "key") as store:
     assert measured == pytest.approx(restated_validation(manifest, files.load(initial)[1], sigma), rel=1e-4)
 
 
+def test_batches_are_copied_ahead_to_the_one_gpu(manifest: Path, initial: Path, tmp_path: Path) -> None:
+    """A second virtual CPU stands for the GPU: the batches lie there before a step asks for them, and are the same."""
+    program = f"""
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pipeline_lib import devices
+from pipeline_lib.config import TrainSettings
+from pipeline_lib.train import model, trainer
+devices.configure({SETTINGS.cpu_threads}, {SETTINGS.deterministic})  # before TensorFlow starts
+alone = tf.distribute.get_strategy()
+assert devices._one_gpu(alone) is None
+listed = tf.config.list_logical_devices
+tf.config.list_logical_devices = lambda kind=None: listed("CPU")[1:] if kind == "GPU" else listed(kind)
+assert devices._one_gpu(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])) is None
+fit, places = model.PoseModel.fit, set()
+def watched(self, data, **options):
+    places.update(tensor.device[-5:] for tensor in next(iter(data)))
+    return fit(self, data, **options)
+model.PoseModel.fit = watched
+trainer.train(
+    initial={str(initial)!r}, train_manifest={str(manifest)!r}, val_manifest={str(manifest)!r},
+    weights={str(tmp_path / "ahead.safetensors")!r}, history={str(tmp_path / "ahead.csv")!r},
+    settings=TrainSettings.model_validate_json({SETTINGS.model_dump_json()!r}), seed=3, device="cpu",
+)
+assert places == {{"CPU:1"}}, places
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    train_program(manifest, initial, tmp_path, "plain", 3, SETTINGS)
+    assert (tmp_path / "ahead.safetensors").read_bytes() == (tmp_path / "plain.safetensors").read_bytes()
+
+
+def test_nothing_is_traced_again_after_the_first_epoch(
+    manifest: Path, initial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the training step nor validation, which also comes before the first step."""
+    traced: list[bool] = []
+    compute = PoseModel.compute_loss
+
+    def counted(*arguments: object, training: bool = True, **options: object) -> object:
+        traced.append(training)
+        return compute(*arguments, training=training, **options)
+
+    monkeypatch.setattr(PoseModel, "compute_loss", counted)
+    numbers = []
+    for epochs in (1, 3):
+        traced.clear()
+        run(manifest, initial, tmp_path, epochs=epochs)
+        numbers.append(sorted(traced))
+    assert numbers[0] == numbers[1] and set(numbers[0]) == {False, True}
+    assert numbers[0].count(False) == 1
+
+
 def train_program(manifest: Path, initial: Path, folder: Path, name: str, seed: int, settings: TrainSettings) -> str:
     """Train in a process of its own; returns its messages."""
     command = [sys.executable, "scripts/train.py", "--initial", initial, "--train-manifest", manifest]
@@ -142,11 +197,15 @@ def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> N
     }
     command = [word for value in values.values() for word in (f"--{value}", value)]
     settings = ["--settings", SETTINGS.model_dump_json(exclude_defaults=True)]
-    program.main(program.parser().parse_args([*command, *settings, "--seed", "57", "--device", "gpu", "--title", "it"]))
+    program.main(
+        program.parser().parse_args(
+            [*command, *settings, "--seed", "57", "--device", "gpu", "--title", "it", "--may-fail"]
+        )
+    )
     program.main(program.parser().parse_args(command))
     assert given == [
-        values | {"settings": SETTINGS, "seed": 57, "device": "gpu", "title": "it"},
-        values | {"settings": TrainSettings(), "seed": 1, "device": "auto", "title": "training"},
+        values | {"settings": SETTINGS, "seed": 57, "device": "gpu", "title": "it", "may_fail": True},
+        values | {"settings": TrainSettings(), "seed": 1, "device": "auto", "title": "training", "may_fail": False},
     ]
     assert checked == ["gpu", "auto"]
     assert looked_at == ["initial", "train-manifest", "val-manifest"] * 2

@@ -41,7 +41,7 @@ KEYPOINTS = {"names": ["top", "left", "right"], "sigmas": [0.1, 0.2, 0.2], "flip
 # Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py and test_refine.py.
 OF_OTHER_RULES = (
     *("draw_dag", "conda_environment", "check_tpu", "enter_server_metrics", "download", "count_persons", "join_videos"),
-    *("train_refiner", "refine"),
+    *("train_refiner", "refine", "simulate_training", "utilisation"),
 )
 
 

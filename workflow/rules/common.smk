@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline_lib import devices, facts, plan
+from pipeline_lib import controller, devices, facts, plan
 from pipeline_lib.errors import EvoPoseError
 from snakemake.exceptions import WorkflowError
 
@@ -20,6 +20,9 @@ try:
     )
 except EvoPoseError as error:
     raise WorkflowError(f"Configuration: {error}") from None
+
+if workflow.is_main_process and not plan.plans_only(sys.argv[1:]):
+    controller.claim(Path.cwd())
 
 # A target that is deep in the chain of generations is reached by recursion, rule by rule.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 100 * cfg.search.generations))
@@ -55,7 +58,7 @@ shell.prefix(
 
 DEVICE = plan.device(cfg, workflow.resource_settings.default_resources)
 # What a training takes of the profile's `accelerator` resource.
-ACCELERATOR = devices.accelerators(DEVICE)
+ACCELERATOR = devices.accelerators(DEVICE) or int(plan.simulates(cfg))
 NETWORK = f"--height {cfg.input.height} --width {cfg.input.width} --keypoints {len(cfg.dataset.keypoints.names)}"
 
 

@@ -195,12 +195,15 @@ rule train_child:
         accelerator=ACCELERATOR,
         device=DEVICE,
     params:
+        program=plan.trainer(cfg),
+        # Without an ancestor there is no search.
+        may_fail=lambda wildcards: "--may-fail" if int(wildcards.gen) else "",
         settings=get_train_settings,
         seed=cfg.seed,
     message:
         "Generation {wildcards.gen}: training {wildcards.member}"
     shell:
-        "exec python scripts/train.py"
+        "exec python {params.program}"
         " --initial {input.initial:q}"
         " --train-manifest {input.train:q}"
         " --val-manifest {input.val:q}"
@@ -208,6 +211,7 @@ rule train_child:
         " --seed {params.seed}"
         " --device {resources.device}"
         " --title 'generation {wildcards.gen}, {wildcards.member}'"
+        " {params.may_fail}"
         " --weights {output.weights:q}"
         " --history {output.history:q}"
         " 2> {log:q}"
@@ -257,6 +261,9 @@ rule select:
     localrule: True
     conda:
         "../../envs/evopose.yaml"
+    resources:
+        # No parameter: whoever allows more failures wants nothing done again.
+        max_failed=str(cfg.search.max_failed),
     params:
         gamma=cfg.search.gamma,
         target=cfg.search.target_parameters,
@@ -271,6 +278,7 @@ rule select:
         " --parents {input.parents:q}"
         " --gamma {params.gamma}"
         " --target-parameters {params.target}"
+        " --max-failed {resources.max_failed}"
         " --population {output.population:q}"
         " --survivors {output.parents:q}"
         " --survivor-weights {output.weights:q}"

@@ -23,6 +23,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "experiment": config.Config,
     "dataset": config.DatasetConfig,
     "dataset.train": config.Split,
+    "dataset.validation": config.ValidationConfig,
     "dataset.synthetic": config.SyntheticConfig,
     "dataset.download": config.DownloadConfig,
     "dataset.download.archives": config.Archive,

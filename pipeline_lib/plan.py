@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 PLANNING = ("--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--lint", "--summary", "--unlock")
 
 TRAIN, VAL, DETECTIONS, TEST = "train", "val", "val_detections", "test_detections"
+# Of these names annotations are validated; detections as _DETECTED of them.
+ANNOTATED = (TRAIN, VAL, "test")
+_DETECTED = "_detections"
 # The training images of a search with a hold-out, and the others; the fraction is part of the name.
 SEARCHED, HELD_OUT = "search", "holdout"
 # Which boxes a network is evaluated on, and the records that hold them.
@@ -340,11 +343,21 @@ def estimates(loaded: Config) -> str:
     return loaded.refine.estimates or next(iter(loaded.final.models))
 
 
+def annotated(name: str) -> str:
+    """The split, one of `ANNOTATED`, whose images and annotations a record set has."""
+    split = name.removesuffix(_DETECTED)
+    return split if split in ANNOTATED else TRAIN
+
+
+def validated(loaded: Config) -> list[str]:
+    """What is validated for a run: annotations of splits with their images, and detections."""
+    names = [[annotated(name), *([name] if name.endswith(_DETECTED) else [])] for name in splits(loaded)]
+    return list(dict.fromkeys(name for part in names for name in part))
+
+
 def split_of(loaded: Config, name: str) -> Split:
     """The images and annotations behind a record set, the latter as a COCO file."""
-    if name == TEST and loaded.dataset.test is not None:
-        return loaded.dataset.test
-    own = VAL if name in (VAL, DETECTIONS) else TRAIN
+    own = annotated(name)
     split = loaded.dataset.splits()[own]
     return split if loaded.dataset.format == "coco" else split.model_copy(update={"annotations": joined(loaded, own)})
 

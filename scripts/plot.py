@@ -44,13 +44,16 @@ def comparison(arguments: argparse.Namespace) -> None:
 def overlays(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.config import KeypointSchema
+    from pipeline_lib.data import verdict
     from pipeline_lib.plots import overlays
 
     schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
-    annotations = artifacts.read_json(arguments.annotations)
+    validated = verdict.read(arguments.validation) if arguments.validation else None
+    annotations = verdict.read_content(arguments.annotations, validated)
     people = overlays.persons(annotations["annotations"], artifacts.read_json(arguments.predictions), schema.sigmas)
     images = {image["id"]: arguments.images / image["file_name"] for image in annotations["images"]}
-    drawn = overlays.sheet(overlays.choose(people, arguments.number), images, schema, arguments.title)
+    chosen, upright = overlays.choose(people, arguments.number), validated.upright if validated else ()
+    drawn = overlays.sheet(chosen, images, schema, arguments.title, upright)
     overlays.save(drawn, arguments.output)
 
 
@@ -115,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
     added = figure("overlays", overlays, "predictions on images beside the ground truth", "PNG or JPEG")
     added.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
+    added.add_argument("--validation", type=Path, help="what the validation said of them (JSON)")
     added.add_argument("--predictions", type=Path, required=True, help="COCO keypoint result list (JSON)")
     added.add_argument("--images", type=Path, required=True, help="folder of the images")
     added.add_argument("--keypoints", required=True, help="the data set's keypoints as JSON: names, sigmas, ...")

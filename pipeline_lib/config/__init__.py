@@ -27,6 +27,7 @@ from pipeline_lib.config.search import (
 )
 from pipeline_lib.config.simulation import Simulation
 from pipeline_lib.config.training import FLIP_ONLY, Augmentation, Reach, TrainSettings
+from pipeline_lib.config.validation import ValidationConfig
 from pipeline_lib.config.window import Only
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Split",
     "SyntheticConfig",
     "TrainSettings",
+    "ValidationConfig",
     "load",
     "overall_stride",
     "schema",

@@ -26,6 +26,7 @@ TRIES = 30
 
 # Of each program of a search, the files that it writes.
 WRITES = {
+    "validate.py": ["train.json", "val.json"],
     "convert.py": ["manifest.json"],
     "ancestor.py": ["children.json", "genotypes.csv"],
     "initialise.py": ["initial.safetensors"],

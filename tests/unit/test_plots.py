@@ -530,8 +530,9 @@ def test_sheet_needs_people_and_readable_images(tmp_path):
     with pytest.raises(DataError, match="no person"):
         overlays.sheet([], {}, PAIR)
     (tmp_path / "broken.jpg").write_bytes(b"no image")
+    person = overlays.Person({"id": 1, "image_id": 7, "bbox": [1, 1, 5, 5]}, np.zeros((2, 3)), None, 0.0)
     with pytest.raises(DataError, match=r"broken\.jpg: not readable"):
-        overlays.read_image(tmp_path / "broken.jpg")
+        overlays.sheet([person], {7: tmp_path / "broken.jpg"}, PAIR)
 
 
 def test_program_writes_each_figure(tmp_path):

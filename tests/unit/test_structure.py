@@ -31,7 +31,16 @@ OUTSIDE = {
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]
-WITHOUT_BACKEND += ["download", "count_persons", "networks", "submission", "paper", "adopt", "restore_artifacts"]
+WITHOUT_BACKEND += [
+    "download",
+    "count_persons",
+    "networks",
+    "submission",
+    "paper",
+    "adopt",
+    "restore_artifacts",
+    "validate",
+]
 
 
 def imports(path):
@@ -215,5 +224,5 @@ def test_every_rule_has_the_environment_and_a_log_and_only_what_computes_is_subm
         assert re.search(r"^ +log:$", body, re.MULTILINE), rule
     submitted = {rule for rule, body in rules.items() if "localrule: True" not in body}
     computing = {"synthesize", "convert", "train_child", "train_model", "predict", "latency", "seed_ancestor"}
-    computing |= {"train_refiner", "refine"}
+    computing |= {"train_refiner", "refine", "validate"}
     assert submitted == computing

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib import artifacts
+from pipeline_lib.data import verdict
+from pipeline_lib.data.verdict import Found, Verdict
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.plots import summary
 from pipeline_lib.plots.metrics import METRICS
@@ -205,6 +207,62 @@ def test_without_comparison_its_part_is_left_out(run):
     assert "Weight transfer" not in text and "## Champion" in text
 
 
+def found(policy, number, *examples):
+    return Found(policy=policy, number=number, examples=examples)
+
+
+VALIDATION = {
+    "train": Verdict(
+        file="train.json",
+        sha256="0",
+        entries={"images": 1200, "annotations": 3400},
+        found={"truncated_image": found("drop", 1234, *"abcde"), "missing_area": found("repair", 2, "f", "g")},
+    ),
+    "val_detections": Verdict(
+        file="boxes.json", sha256="0", entries={"detections": 7}, found={"other_category": found("drop", 1, "x|y")}
+    ),
+}
+
+
+def test_what_the_validation_found_comes_first_with_examples_of_each_kind(run):
+    run = dataclasses.replace(run, validation=VALIDATION)
+    text = summary.as_markdown(run)
+    assert text.startswith("# demo\n\n## Data\n\nWhat the validation found (train: 1,200 images, 3,400 annotations; ")
+    assert "val_detections: 7 detections" in text
+    assert tables_of(text)[0] == [
+        ["what", "kind", "done", "number"],
+        ["train", "truncated_image", "dropped", "1,234"],
+        ["train", "missing_area", "repaired", "2"],
+        ["val_detections", "other_category", "dropped", "1"],
+    ]
+    for line in (
+        "train, truncated_image: a; b; c; d; e, ...",
+        "train, missing_area: f; g.",
+        "val_detections, other_category: x|y.",
+    ):
+        assert f"\n\n{line}\n\n" in text and f"<p>{line}</p>" in summary.as_html(run)
+    said = summary.as_json(run)["validation"]["train"]
+    assert said["entries"] == {"images": 1200, "annotations": 3400}
+    assert said["found"]["missing_area"] == {"policy": "repair", "number": 2, "examples": ["f", "g"]}
+
+
+def test_a_clean_data_set_is_a_sentence(run):
+    clean = Verdict(file="val.json", sha256="0", entries={"images": 5, "annotations": 0})
+    text = summary.as_markdown(dataclasses.replace(run, validation={"val": clean}))
+    assert "The validation found nothing wrong (val: 5 images)." in text and len(tables_of(text)) == 5
+
+
+def test_what_was_not_evaluated_is_said_beside_the_metrics(run, tmp_path):
+    path = metrics_file(tmp_path / "evopose_m")
+    artifacts.write_json(path, artifacts.read_json(path) | {"left_out": {"images": 2, "persons": 1003}})
+    text = summary.as_markdown(dataclasses.replace(run, metrics=summary.read_metrics([path])))
+    assert "Left out by the validation, and not evaluated: 2 images, 1,003 persons." in text
+    artifacts.write_json(path, artifacts.read_json(path) | {"left_out": {"images": 0, "persons": 0}})
+    metrics = summary.read_metrics([path])
+    text = summary.as_markdown(dataclasses.replace(run, metrics=metrics))
+    assert "Left out" not in text and metrics[0].left_out == {}
+
+
 def test_metrics_files_that_are_none_are_named(tmp_path):
     artifacts.write_json(tmp_path / "metrics_detections.json", {"metrics": {"AP": 0.1}})
     with pytest.raises(ArtifactError, match=r"metrics_detections\.json: not a metrics file"):
@@ -218,10 +276,12 @@ def test_program_prints_what_it_writes(tmp_path):
     row = dict(zip(columns, (0, 0, 0, 120.5, 183_412, 6_420_000, 110.25, "ok", 1, "g", ""), strict=True))
     artifacts.write_csv(tmp_path / "population.csv", [row], columns)
     population.write(tmp_path / "champion.json", CHAMPION)
+    verdict.write(tmp_path / "val.json", VALIDATION["train"])
     command = [
         sys.executable, str(ROOT / "scripts/summary.py"), "--experiment", "demo",
         "--populations", str(tmp_path / "population.csv"), "--champion", str(tmp_path / "champion.json"),
         "--metrics", str(metrics_file(tmp_path / "evopose_m")), "--baselines", str(metrics_file(tmp_path / "mean_pose")),
+        "--validation", str(tmp_path / "val.json"),
         "--comparison",
         "--place", "report=results/demo/report.html",
         "--markdown", str(tmp_path / "summary.md"), "--json", str(tmp_path / "summary.json"), "--html", str(tmp_path / "s.html"),
@@ -233,6 +293,8 @@ def test_program_prints_what_it_writes(tmp_path):
     said = "The report is made by the command of this run with --report results/demo/report.html at its end."
     assert said in done.stdout
     content = artifacts.read_json(tmp_path / "summary.json")
+    assert "| val | truncated_image | dropped | 1,234 |" in " ".join(done.stdout.split())
+    assert content["validation"]["val"]["found"]["missing_area"]["number"] == 2
     assert content["experiment"] == "demo" and content["comparison"] == []
     assert [row["network"] for row in content["models"]] == ["evopose_m"]
     assert [row["network"] for row in content["baselines"]] == ["mean_pose"]

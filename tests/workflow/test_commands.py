@@ -19,10 +19,12 @@ RESULTS, DATA, SOURCE = "results/tiny", "results/data/tiny/images", "results/dat
 SEARCH, MODELS = f"{RESULTS}/search", f"{RESULTS}/models"
 ANNOTATIONS = {split: f"{SOURCE}/annotations/person_keypoints_{split}.json" for split in ("train", "val")}
 DETECTIONS = f"{SOURCE}/annotations/person_detections_val.json"
+VERDICTS = {split: f"results/data/tiny/validation/{split}.json" for split in ("train", "val", "val_detections")}
 
 # Values that can be confused differ from each other and from the defaults.
 CONFIG: dict[str, Any] = copy.deepcopy(TINY)
 CONFIG["dataset"]["synthetic"]["seed"] = 8
+CONFIG["dataset"]["validation"] = {"box_outside": "drop"}
 CONFIG["input"] = {"height": 32, "width": 48}
 CONFIG["conversion"] = {"shard_size": 6}
 CONFIG["search"] |= {"generations": 3, "children": {1: 2, 3: 1}, "ancestor_epochs": 7, "gamma": -0.25}
@@ -173,6 +175,25 @@ def test_synthesis(planned: list[Job]) -> None:
     assert (job.one("--seed"), job.one("--workers")) == ("8", "4")
 
 
+def test_annotations_with_their_images_and_detections_are_validated(planned: list[Job]) -> None:
+    jobs = select(planned, "validate", "--verdict")
+    assert jobs.keys() == {VERDICTS["train"], VERDICTS["val"]}
+    for split in ("train", "val"):
+        job = jobs[VERDICTS[split]]
+        assert job.program == "scripts/validate.py"
+        assert job.one("--annotations") == ANNOTATIONS[split] and job.one("--images") == f"{SOURCE}/images/{split}"
+        assert job.read("--settings") == CONFIG["dataset"]["validation"] and job.one("--workers") == "4" == str(
+            job.threads
+        )
+        assert "--image-list" not in job.options
+        keypoints(job)
+    (job,) = select(planned, "validate_detections", "--verdict").values()
+    assert job.program == "scripts/validate.py"
+    expected = {"verdict": VERDICTS["val_detections"], "annotations": ANNOTATIONS["val"], "validation": VERDICTS["val"]}
+    assert {name: job.one(f"--{name}") for name in expected} == expected and job.one("--detections") == DETECTIONS
+    assert job.read("--settings") == CONFIG["dataset"]["validation"] and "--images" not in job.options
+
+
 def test_every_split_is_converted_from_its_own_files(planned: list[Job]) -> None:
     jobs = select(planned, "convert", "--output")
     expected = {"train": ("train", "training"), "val": ("val", "ground_truth"), "val_detections": ("val", "detections")}
@@ -180,9 +201,11 @@ def test_every_split_is_converted_from_its_own_files(planned: list[Job]) -> None
     for split, (source, purpose) in expected.items():
         job = jobs[f"{DATA}/{split}/manifest.json"]
         assert job.program == "scripts/convert.py"
-        assert job.one("--annotations") == ANNOTATIONS[source]
+        assert (job.one("--annotations"), job.one("--validation")) == (ANNOTATIONS[source], VERDICTS[source])
         assert job.one("--images") == f"{SOURCE}/images/{source}"
-        assert job.options["--detections"] == ([DETECTIONS] if purpose == "detections" else [])
+        detected = [DETECTIONS] if purpose == "detections" else []
+        assert job.options["--detections"] == detected
+        assert job.options["--detections-validation"] == ([VERDICTS["val_detections"]] if detected else [])
         assert job.one("--purpose") == purpose
         assert job.read("--settings") == CONFIG["conversion"] and job.options["--reach"] == []
         keypoints(job)
@@ -356,6 +379,7 @@ def test_submissions(planned: list[Job], planned_on_a_cpu: list[Job], boxes: str
     assert job.program == "scripts/submission.py"
     assert job.one("--results") == f"{MODELS}/big/predictions_{boxes}.json"
     assert (job.one("--images"), job.one("--keypoints")) == (ANNOTATIONS["val"], "17")
+    assert job.one("--validation") == VERDICTS["val"]
     assert select(planned_on_a_cpu, "submission", "--archive")[archive].one("--keypoints") == "3"
 
 
@@ -387,12 +411,13 @@ def test_mean_pose_and_metrics(planned: list[Job]) -> None:
     assert mean.program == "scripts/baseline.py"
     assert mean.one("--train-annotations") == ANNOTATIONS["train"]
     assert mean.one("--annotations") == ANNOTATIONS["val"]
+    assert (mean.one("--train-validation"), mean.one("--validation")) == (VERDICTS["train"], VERDICTS["val"])
     keypoints(mean)
     jobs = select(planned, "evaluate", "--metrics")
     assert sorted(jobs) == sorted([*metrics(), f"{RESULTS}/mean_pose/metrics_ground_truth.json"])
     for written, job in jobs.items():
         assert job.program == "scripts/evaluate.py"
-        assert job.one("--annotations") == ANNOTATIONS["val"]
+        assert (job.one("--annotations"), job.one("--validation")) == (ANNOTATIONS["val"], VERDICTS["val"])
         assert job.one("--results") == written.replace("metrics_", "predictions_")
         keypoints(job)
 
@@ -431,7 +456,8 @@ def test_figures(planned: list[Job]) -> None:
         history = {"--histories": [f"{MODELS}/{model}/history.csv"], "--title": title}
         expected[f"training_{model}.svg"] = ("curves", history)
         overlays = {"--predictions": [f"{MODELS}/{model}/predictions_ground_truth.json"], "--number": ["9"]}
-        overlays |= {"--annotations": [ANNOTATIONS["val"]], "--images": [f"{SOURCE}/images/val"], "--title": [model]}
+        overlays |= {"--annotations": [ANNOTATIONS["val"]], "--validation": [VERDICTS["val"]]}
+        overlays |= {"--images": [f"{SOURCE}/images/val"], "--title": [model]}
         expected[f"overlays_{model}.png"] = ("overlays", overlays)
     found = {}
     for job in planned:
@@ -455,6 +481,7 @@ def test_summary(planned: list[Job]) -> None:
     assert job.options["--metrics"] == metrics()
     assert job.one("--baselines") == f"{RESULTS}/mean_pose/metrics_ground_truth.json"
     assert job.one("--comparison") == gen(1, "comparison.csv")
+    assert job.options["--validation"] == list(VERDICTS.values())
     assert job.options["--place"] == [
         f"all files={RESULTS}/", "logs=logs/tiny/", f"report={RESULTS}/report.html",
     ]  # fmt: skip
@@ -490,7 +517,7 @@ def test_every_program_of_the_rules_is_looked_at(planned: list[Job]) -> None:
 def test_steps_without_training_need_no_device(planned: list[Job]) -> None:
     trained = {job.rule for job in planned if "accelerator" in job.resources}
     assert trained == {"train_child", "train_model", "predict", "latency"}
-    assert {job.rule for job in planned if job.threads > 1} == {*trained, "synthesize"}
+    assert {job.rule for job in planned if job.threads > 1} == {*trained, "synthesize", "validate"}
 
 
 def test_trainings_on_a_cpu_take_no_accelerator(planned_on_a_cpu: list[Job]) -> None:
@@ -504,7 +531,7 @@ def test_trainings_on_a_cpu_take_no_accelerator(planned_on_a_cpu: list[Job]) -> 
 def test_the_keypoints_are_those_of_the_data_set(planned_on_a_cpu: list[Job]) -> None:
     given = {job.rule: job.one("--keypoints") for job in planned_on_a_cpu if "--keypoints" in job.options}
     assert [given.pop(rule) for rule in ("initialise", "scale", "submission")] == ["3", "3", "3"]
-    assert given.keys() == {"convert", "mean_pose", "predict", "evaluate", "figure_overlays"}
+    assert given.keys() == {"validate", "convert", "mean_pose", "predict", "evaluate", "figure_overlays"}
     assert all(json.loads(text) == KEYPOINTS for text in given.values())
 
 
@@ -525,6 +552,7 @@ def test_a_search_on_a_hold_out(planned_as_released: list[Job]) -> None:
     for split, option in expected.items():
         job = jobs[f"{DATA}/{split}/manifest.json"]
         assert job.one(option) == "0.25" and job.one("--annotations") == ANNOTATIONS["train"]
+        assert job.one("--validation") == VERDICTS["train"]
         assert job.one("--images") == f"{SOURCE}/images/train"
         assert job.one("--purpose") == ("training" if split.startswith("search") else "ground_truth")
     for job in (job for job in planned_as_released if job.rule == "train_child"):
@@ -586,6 +614,13 @@ def test_test_images_are_predicted_for_the_server(tmp_path: Path) -> None:
     convert = select(jobs, "convert", "--output")[f"{DATA}/test_detections/manifest.json"]
     assert convert.one("--annotations") == files["annotations"] and convert.one("--images") == files["images"]
     assert convert.one("--detections") == files["detections"] and convert.one("--purpose") == "detections"
+    verdicts = [f"results/data/tiny/validation/{name}.json" for name in ("test", "test_detections")]
+    assert [convert.one("--validation"), convert.one("--detections-validation")] == verdicts
+    validate = select(jobs, "validate", "--verdict")[verdicts[0]]
+    assert validate.one("--annotations") == files["annotations"] and validate.one("--images") == files["images"]
+    assert validate.options["--image-list"] == []
+    of_detections = select(jobs, "validate_detections", "--verdict")[verdicts[1]]
+    assert (of_detections.one("--detections"), of_detections.one("--validation")) == (files["detections"], verdicts[0])
     # There is nothing to evaluate them with.
     assert "test" not in {Path(written).stem.rpartition("_")[2] for written in select(jobs, "evaluate", "--metrics")}
     refused = Workplace.snakemake(SimpleNamespace(folder=folder), "-n", f"{MODELS}/big/metrics_test.json")

@@ -15,6 +15,7 @@ from tests.workflow.test_commands import (
     MODELS,
     RESULTS,
     SOURCE,
+    VERDICTS,
     Job,
     keypoints,
     metrics,
@@ -39,6 +40,7 @@ def test_one_refiner_is_trained_with_the_estimates_of_a_final_network(planned: l
     for split, name in (("train", "predictions_train.json"), ("val", "predictions_ground_truth.json")):
         assert job.one(f"--{split}-manifest") == f"{DATA}/{split}/manifest.json"
         assert job.one(f"--{split}-annotations") == ANNOTATIONS[split]
+        assert job.one(f"--{split}-validation") == VERDICTS[split]
         assert job.one(f"--{split}-estimates") == f"{MODELS}/flat/{name}"
     expected = {key: value for key, value in REFINE.items() if key not in ("enabled", "estimates")}
     assert job.read("--settings") == {**expected, "train": TRAIN}

@@ -48,6 +48,7 @@ wildcard_constraints:
     model="|".join(map(re.escape, cfg.final.models)),
     records="|".join(map(re.escape, plan.record_folders(cfg))),
     split="|".join(map(re.escape, plan.record_sets(cfg))),
+    validated="|".join(cfg.dataset.splits()),
     boxes="|".join([*plan.PREDICTED, *plan.refined(plan.PREDICTED)]),
 
 
@@ -237,8 +238,27 @@ def get_annotations(wildcards):
 
 
 def get_detections(wildcards):
-    detected = wildcards.split in (plan.DETECTIONS, plan.TEST)
+    detected = plan.purpose(wildcards.split) == "detections"
     return present(plan.split_of(cfg, wildcards.split).detections) if detected else []
+
+
+def get_verdict(name):
+    """What the validation says of the annotations and images behind a record set."""
+    return f"<dataset>/validation/{plan.annotated(name)}.json"
+
+
+def get_annotations_verdict(wildcards):
+    return get_verdict(wildcards.split)
+
+
+def get_detections_verdict(wildcards):
+    detected = plan.purpose(wildcards.split) == "detections"
+    return f"<dataset>/validation/{wildcards.split}.json" if detected else []
+
+
+def get_verdicts():
+    """What the validation says of everything that a run uses."""
+    return [f"<dataset>/validation/{name}.json" for name in plan.validated(cfg)]
 
 
 def get_figures():
@@ -270,6 +290,10 @@ def get_images(wildcards):
 
 def get_predicted_truth(wildcards):
     return present(get_images(wildcards))
+
+
+def get_predicted_verdict(wildcards):
+    return get_verdict(plan.predicted_split(wildcards.boxes))
 
 
 def get_predicted(wildcards):

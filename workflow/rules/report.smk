@@ -163,6 +163,7 @@ rule figure_model:
 rule figure_overlays:
     input:
         annotations=get_truth(plan.VAL),
+        validation=get_verdict(plan.VAL),
         predictions="<results>/models/{model}/predictions_ground_truth.json",
     output:
         figure=report(
@@ -185,6 +186,7 @@ rule figure_overlays:
     shell:
         "exec python scripts/plot.py overlays"
         " --annotations {input.annotations:q}"
+        " --validation {input.validation:q}"
         " --predictions {input.predictions:q}"
         " --images {params.images:q}"
         " --keypoints {params.keypoints:q}"
@@ -243,6 +245,7 @@ rule summary:
     input:
         populations=get_populations,
         champion="<results>/champion.json" if cfg.search.enabled else [],
+        validation=get_verdicts(),
         metrics=get_metrics,
         baseline="<results>/mean_pose/metrics_ground_truth.json",
         comparison="<search>/gen_001/comparison.csv" if window.compares(cfg) else [],
@@ -273,6 +276,7 @@ rule summary:
         " --champion {input.champion:q}"
         " --fitness {params.fitness:q}"
         " --settings {params.settings:q}"
+        " --validation {input.validation:q}"
         " --metrics {input.metrics:q}"
         " --baselines {input.baseline:q}"
         " --comparison {input.comparison:q}"

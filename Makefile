@@ -40,10 +40,10 @@ ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
-.PHONY: help install demo coco smoke simulate paper check-tpu test chaos learn lint format report dag bench lock clean venv
+.PHONY: help install cluster demo coco smoke simulate paper check-tpu test test-cluster chaos learn lint format report dag bench lock clean venv
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
 	@echo '  variables: PYTHON=python3.12  ACCELERATOR=cpu|tpu|jax  CORES=2  CONFIG=my.yaml (report)  ARGS="further options of snakemake or pytest"'
 
 install: $(STAMP) ## make .venv with the locked packages (ACCELERATOR=tpu: for a TPU VM)
@@ -72,6 +72,13 @@ $(STAMP): $(LOCK) pyproject.toml | venv
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --require-hashes --compile-bytecode $(LOCK)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+# Not part of an installation: Snakemake loads each of its plugins whenever it starts.
+cluster: $(VENV)/.installed-cluster ## add the executors of Slurm and Kubernetes to .venv
+$(VENV)/.installed-cluster: envs/lock-cluster.txt $(STAMP)
+	@$(NO_LINK)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes --compile-bytecode -r envs/lock-cluster.txt
 	@touch $@
 
 demo: install ## run the demo (config/config.yaml) and print its summary
@@ -112,6 +119,11 @@ check-tpu: ## compile a training step for a TPU, without one: GENOTYPE=largest B
 test: install ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
+test-cluster: ## pass the tests of clusters, on a Slurm that they start; installs Debian's packages that are missing
+	bash tests/cluster/install.sh
+	@$(MAKE) --no-print-directory cluster VENV=.venv-cluster
+	.venv-cluster/bin/python -m pytest tests/cluster $(ARGS)
+
 chaos: install ## kill a tiny search N=100 times in every phase; it has to come to the same end (half an hour)
 	$(BIN)/python -m tests.chaos $(N) $(ARGS)
 
@@ -145,6 +157,8 @@ lock: install ## renew the locks and the conda environment from pyproject.toml
 	    --no-emit-index-url --extra $$accelerator --extra dev pyproject.toml \
 	    -o envs/lock$$([ $$accelerator = cpu ] || echo -$$accelerator).txt || exit; \
 	done
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --group cluster -c envs/lock.txt -o envs/lock-cluster.txt
 	$(BIN)/python scripts/conda_environment.py --lock envs/lock.txt --output envs/evopose.yaml
 
 clean: ## delete the environment and all results

@@ -1,16 +1,17 @@
 """Accelerators: what is there, what was asked for, and the distribution strategy that uses it.
 
-`available`, `check` and `accelerators` look at the machine only, so that a workflow starts without TensorFlow; the other
-functions load it. Nothing here falls back to the CPU when another device was asked for by name. Under KERAS_BACKEND=jax
+`available`, `check`, `accelerators` and `lease` look at the machine only, so that a workflow starts without TensorFlow; the
+other functions load it. Nothing here falls back to the CPU when another device was asked for by name. Under KERAS_BACKEND=jax
 the devices are JAX's (`jax_devices`), and TensorFlow, which reads the data, gets none but the CPU.
 """
 
 import importlib.metadata
 import logging
+import math
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from pipeline_lib import hardware
 from pipeline_lib.errors import EvoPoseError
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ log = logging.getLogger(__name__)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 CHOICES = ("auto", "cpu", "gpu", "tpu")
-ROOT = Path("/")
-TPU_FILES = ("dev/accel*", "dev/vfio/[0-9]*")
-GPU_FILES = ("dev/nvidia[0-9]*", "dev/dxg")
 TPU_PACKAGES = {"tensorflow": ("tensorflow-tpu", "libtpu"), "jax": ("jax", "libtpu")}
 INSTALLATION = {"tensorflow": "tpu", "jax": "jax"}
 ON_CPU = "train on the CPU instead with --config device=cpu (snakemake) or --device cpu (scripts)"
@@ -37,9 +35,9 @@ ON_CPU = "train on the CPU instead with --config device=cpu (snakemake) or --dev
 def available() -> list[str]:
     """The kinds of devices that this machine and installation offer, best first, the CPU always last."""
     kinds = []
-    if _tpu_present() and not _missing_packages():
+    if hardware.names("tpu") and not _missing_packages():
         kinds.append("tpu")
-    if _gpu_present():
+    if hardware.names("gpu"):
         kinds.append("gpu")
     return [*kinds, "cpu"]
 
@@ -49,7 +47,7 @@ def check(device: str) -> None:
     if device in ("auto", *available()):
         return
     if device == "tpu":
-        if not _tpu_present():
+        if not hardware.names("tpu"):
             raise EvoPoseError(
                 "device tpu: no TPU here (no /dev/accel*, no /dev/vfio/<number>, TPU_NAME is not set); "
                 f"run on a TPU VM, or {ON_CPU}"
@@ -76,21 +74,39 @@ def backend() -> str:
     return name
 
 
-def accelerators(device: str) -> int:
-    """How many accelerators one training on `device` takes of a scheduler's pool: 0 on the CPU, else 1."""
-    return int((available()[0] if device == "auto" else device) != "cpu")
+def accelerators(device: str, cores: int = 1, each: int | None = None) -> int:
+    """How many accelerators of a pool a training takes that shares its batch among `cores` of `device`; 0 on the CPU.
+
+    An accelerator has `each` of them, by default what those of this machine have.
+    """
+    kind = _best(device)
+    return 0 if kind == "cpu" else math.ceil(cores / (each or hardware.cores(kind)))
 
 
-def _tpu_present() -> bool:
-    return "TPU_NAME" in os.environ or _exists(TPU_FILES)
+def check_number(device: str, number: int) -> None:
+    """Raise `EvoPoseError` when one process can never have `number` accelerators of `device`, of which there is one."""
+    if (kind := _best(device)) != "cpu":
+        hardware.check(kind, number)
 
 
-def _gpu_present() -> bool:
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() not in ("", "-1") and _exists(GPU_FILES)
+def lease(device: str, number: int | None, title: str, cores: int = 1) -> None:
+    """Have `number` accelerators of the kind `device` (auto, cpu, gpu, tpu) for this process alone, until it ends.
+
+    To be called before TensorFlow is loaded, which then sees no others. It waits until they are free; `title` says to others
+    what they wait for. None: as many as `cores` need. On the CPU nothing is leased.
+
+    Raises:
+        EvoPoseError: the device is missing or there are not so many.
+    """
+    check(device)
+    kind = _best(device)
+    if kind != "cpu":
+        # Planned on a machine that has none, the number may be 0.
+        hardware.lease(kind, number or accelerators(kind, cores), title)
 
 
-def _exists(patterns: tuple[str, ...]) -> bool:
-    return any(next(ROOT.glob(pattern), None) for pattern in patterns)
+def _best(device: str) -> str:
+    return available()[0] if device == "auto" else device
 
 
 def _missing_packages() -> list[str]:
@@ -131,7 +147,7 @@ def select(device: str) -> str:
     Raises `EvoPoseError` when a device that was asked for by name is missing or the backend cannot use it.
     """
     check(device)
-    kind = available()[0] if device == "auto" else device
+    kind = _best(device)
     if backend() == "jax":
         from pipeline_lib import jax_devices
 
@@ -183,8 +199,8 @@ def _tpu_strategy(count: int) -> "tf.distribute.TPUStrategy":
     import tensorflow as tf
 
     try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(os.environ.get("TPU_NAME", "local"))
-        if "TPU_NAME" in os.environ:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(hardware.remote_name() or "local")
+        if hardware.remote_name():
             tf.config.experimental_connect_to_cluster(resolver)
         topology = tf.tpu.experimental.initialize_tpu_system(resolver)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """What the Snakefile asks the library: the configuration, the splits, the numbers in paths, the shell around a program."""
 
 import logging
+import os
 import re
 import shlex
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from pipeline_lib import cli, config, devices, remote
+from pipeline_lib import cli, config, devices, hardware, remote
 from pipeline_lib.config import COCO_KEYPOINTS, Augmentation, Config, InputSize, Reach, Split
 from pipeline_lib.config.dataset import VIDEOS
 from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
@@ -392,27 +393,60 @@ def device(loaded: Config, default_resources: Mapping[str, Any] | None) -> str:
     """The device to train on: the configuration's, unless that is `auto` and the profile names one."""
     if loaded.device != "auto":
         return loaded.device
-    # Snakemake keeps a string resource as the text of a Python expression.
-    resource = dict(default_resources or {}).get("device")
-    named = "auto" if resource is None else str(getattr(resource, "raw", resource)).strip("'\"")
-    if named not in ("auto", "cpu", "gpu", "tpu"):
-        raise ConfigError(f"default resource device of the profile: {named!r} is none of auto, cpu, gpu, tpu")
+    named = _of_profile(default_resources, "device") or "auto"
+    if named not in devices.CHOICES:
+        raise ConfigError(f"default resource device of the profile: {named!r} is none of {', '.join(devices.CHOICES)}")
     return named
 
 
-def check_device(loaded: Config, kind: str) -> None:
-    """Raise `EvoPoseError` when the device `kind` is not there, or several of it are asked for where there is one."""
+def number_of_profile(resources: Mapping[str, Any] | None, name: str) -> int | None:
+    """A resource of the profile that is a number, such as its pool of `accelerator`; None where it says nothing."""
+    text = _of_profile(resources, name)
+    if text is not None and not (text.isdigit() and int(text)):
+        raise ConfigError(f"resource {name} of the profile: an integer above 0 is expected, not {text!r}")
+    return None if text is None else int(text)
+
+
+def name_accelerators(default_resources: Mapping[str, Any] | None) -> None:
+    """Have this process and its jobs use the accelerators that the profile names, unless the environment names others."""
+    if named := _of_profile(default_resources, "accelerators"):
+        os.environ.setdefault(hardware.NAMES, named)
+    for kind in hardware.KINDS:  # a wrong name is said now
+        hardware.names(kind)
+
+
+def _of_profile(resources: Mapping[str, Any] | None, name: str) -> str | None:
+    """A resource of the profile; Snakemake keeps one that is a string as the text of a Python expression."""
+    resource = dict(resources or {}).get(name)
+    return None if resource is None else str(getattr(resource, "raw", resource)).strip("'\"")
+
+
+def check_device(loaded: Config, kind: str, each: int | None = None, pool: int | None = None) -> None:
+    """Raise `EvoPoseError` when the device `kind` is not on this machine, or fewer of it than a training asks for.
+
+    An accelerator is `each` devices (default: what those of this machine are); the profile allows a `pool` of accelerators.
+    """
     devices.check(kind)
     wanted = {"final.train.devices": loaded.final.train.devices}
     if loaded.refine.enabled:
         wanted["refine.train.devices"] = loaded.refine.train.devices
     if loaded.search.enabled:
         wanted = {"search.train.devices": loaded.search.train.devices, **wanted}
-    for key, number in wanted.items():
-        if number > 1 and not devices.accelerators(kind):
+    for key, cores in wanted.items():
+        number = devices.accelerators(kind, cores, each)
+        if cores > 1 and not number:
             raise EvoPoseError(
-                f"{key}: {number} devices are asked for, but trainings run on the CPU here, which is one; set it (or "
+                f"{key}: {cores} devices are asked for, but trainings run on the CPU here, which is one; set it (or "
                 "train.devices) to 1, or run where there are as many accelerators"
+            )
+        try:
+            devices.check_number(kind, number)
+        except EvoPoseError as error:
+            raise EvoPoseError(f"{key}: {error}") from None
+        if pool is not None and number > pool:
+            raise EvoPoseError(
+                f"{key}: {cores} devices are {number} accelerators, but the profile lets a run have {pool}; say how many there "
+                f"are with --resources accelerator={number}"
             )
 
 

@@ -30,6 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
         device=arguments.device,
     )
     name = arguments.name or arguments.network or arguments.weights.parent.name
+    devices.lease(arguments.device, arguments.accelerators, f"frame rate of {name}")
     result = latency.benchmark(name, network, weights, protocol)
     if arguments.result:
         artifacts.write_json(arguments.result, result)
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--xla", action="store_true", help="compile with XLA")
     options.add_argument("--threads", type=positive, default=1, help="TensorFlow's CPU threads (default: %(default)s)")
     options.add_argument("--device", choices=devices.CHOICES, default="auto", help="where to compute (default: auto)")
+    options.add_argument("--accelerators", type=cli.non_negative, help="TPUs or GPUs to lease (default: 1)")
     options.add_argument("--result", type=Path, help="output: the measurement (JSON)")
     return options
 

@@ -32,6 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
             f"{arguments.manifest} has {len(schema.names)}; use weights that were trained on it"
         )
     devices.check(arguments.device)
+    devices.lease(arguments.device, arguments.accelerators, f"predictions of {arguments.weights}")
     log.info("%s: loading TensorFlow", arguments.weights)
     from pipeline_lib.nets import build_architecture
 
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--settings", default="{}", help="`evaluation` of the configuration as JSON")
     options.add_argument("--flip", choices=("aligned", "released", "off"), help="flip test instead of the settings'")
     options.add_argument("--device", choices=("auto", "cpu", "gpu", "tpu"), default="auto", help="where to compute")
+    options.add_argument("--accelerators", type=cli.non_negative, help="TPUs or GPUs to lease (default: 1)")
     options.add_argument("--results", type=Path, required=True, help="output: COCO result list (JSON)")
     return options
 

@@ -32,6 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
     # What the weights were trained with; their file knows the size of the input.
     sigma = RefineConfig(height=network.height, width=network.width, sigma=arguments.sigma).pose_sigma
     devices.check(arguments.device)
+    devices.lease(arguments.device, arguments.accelerators, f"refinement by {arguments.weights}")
     log.info("%s: loading TensorFlow", arguments.weights)
     from pipeline_lib.nets import build_architecture
 
@@ -56,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--sigma", type=float, help="`refine.sigma` of its training (default: by the height)")
     options.add_argument("--settings", default="{}", help="`evaluation` of the configuration as JSON")
     options.add_argument("--device", choices=("auto", "cpu", "gpu", "tpu"), default="auto", help="where to compute")
+    options.add_argument("--accelerators", type=cli.non_negative, help="TPUs or GPUs to lease (default: 1)")
     options.add_argument("--refined", type=Path, required=True, help="output: COCO result list (JSON)")
     return options
 

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--settings", default="{}", help="JSON of the keys of `train` that differ from the defaults")
     options.add_argument("--seed", type=cli.non_negative, default=1, help="of losses and kills (default: 1)")
     options.add_argument("--device", help="not used: nothing is computed")
+    options.add_argument("--accelerators", help="not used, either")
     options.add_argument("--may-fail", action="store_true", help="not used: nothing fails but what is killed")
     options.add_argument("--title", default="training", help="what is trained, shown in the progress lines")
     options.add_argument("--weights", required=True, help="output: the initial weights once more")

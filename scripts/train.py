@@ -19,6 +19,7 @@ def main(arguments: argparse.Namespace) -> None:
     load_metadata(arguments.initial)
     for manifest in (arguments.train_manifest, arguments.val_manifest):
         read_manifest(manifest)
+    devices.lease(arguments.device, arguments.accelerators, arguments.title, settings.devices)
     log.info("%s: loading TensorFlow", arguments.title)
     from pipeline_lib.train.trainer import train
 
@@ -46,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=cli.non_negative, default=1, help="of order, augmentation and stochastic depth (default: 1)"
     )
     options.add_argument("--device", choices=devices.CHOICES, default="auto", help="what to train on (default: auto)")
+    options.add_argument(
+        "--accelerators", type=cli.non_negative, help="TPUs or GPUs to lease (default: for train.devices)"
+    )
     options.add_argument("--title", default="training", help="what is trained, shown in the progress lines")
     options.add_argument(
         "--may-fail", action="store_true", help="a loss that is no number or a lack of memory is noted, and is no error"

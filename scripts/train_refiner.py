@@ -9,6 +9,8 @@ from pipeline_lib.config import RefineConfig
 
 log = logging.getLogger(__name__)
 
+TITLE = "training of the refiner"
+
 
 def main(arguments: argparse.Namespace) -> None:
     settings = cli.settings(RefineConfig, arguments.settings)
@@ -22,7 +24,8 @@ def main(arguments: argparse.Namespace) -> None:
     estimates = [
         [] if path is None else read_json(path) for path in (arguments.train_estimates, arguments.val_estimates)
     ]
-    log.info("training of the refiner: loading TensorFlow")
+    devices.lease(arguments.device, arguments.accelerators, TITLE, settings.train.devices)
+    log.info("%s: loading TensorFlow", TITLE)
     from pipeline_lib.train import refiner
 
     refiner.train(
@@ -63,6 +66,9 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=cli.non_negative, default=1, help="of weights, order, augmentation and errors (default: 1)"
     )
     options.add_argument("--device", choices=devices.CHOICES, default="auto", help="what to train on (default: auto)")
+    options.add_argument(
+        "--accelerators", type=cli.non_negative, help="TPUs or GPUs to lease (default: for train.devices)"
+    )
     options.add_argument(
         "--report", type=Path, required=True, help="output: inheritance.json, what came from refine.pretrained"
     )

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline_lib import devices
+from pipeline_lib import devices, hardware
 from pipeline_lib.errors import EvoPoseError
 
 
@@ -17,9 +17,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without accelerators, and an installation without TPU packages."""
     (tmp_path / "dev" / "vfio").mkdir(parents=True)
     (tmp_path / "dev" / "vfio" / "vfio").touch()  # the driver's own node is no device
-    monkeypatch.setattr(devices, "ROOT", tmp_path)
-    monkeypatch.delenv("TPU_NAME", raising=False)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(hardware, "ROOT", tmp_path)
+    for name in ("TPU_NAME", "TPU_VISIBLE_CHIPS", "CUDA_VISIBLE_DEVICES", hardware.NAMES):
+        monkeypatch.delenv(name, raising=False)
     installed(monkeypatch)
     return tmp_path / "dev"
 
@@ -55,6 +55,19 @@ def test_a_tpu_needs_hardware_and_packages(machine: Path, monkeypatch: pytest.Mo
     devices.check("tpu")
     assert devices.available() == ["tpu", "cpu"]
     assert devices.accelerators("auto") == 1
+
+
+def test_accelerators_are_of_several_cores(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [devices.accelerators("gpu", cores) for cores in (1, 2, 8)] == [1, 2, 8]
+    assert [devices.accelerators("tpu", cores, 2) for cores in (1, 2, 3, 8)] == [1, 1, 2, 4]
+    assert devices.accelerators("cpu", 8) == devices.accelerators("auto", 8, 2) == 0
+    monkeypatch.setenv(hardware.NAMES, "tpu:evo-1,tpu:evo-2")
+    assert [devices.accelerators("tpu", cores) for cores in (1, 8, 9)] == [1, 1, 2]
+    installed(monkeypatch, "tensorflow-tpu", "libtpu")
+    devices.check_number("auto", 1)
+    with pytest.raises(EvoPoseError, match="2 TPUs cannot be had together"):
+        devices.check_number("tpu", 2)
+    devices.check_number("cpu", 2)
 
 
 def test_a_tpu_can_be_remote(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

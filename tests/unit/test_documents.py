@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 OUTPUT = (ROOT / "workflow/docs/output.md").read_text()
 USAGE = (ROOT / "workflow/docs/usage.md").read_text()
 TPU = (ROOT / "workflow/docs/tpu.md").read_text()
+CLUSTERS = (ROOT / "workflow/docs/clusters.md").read_text()
+PROFILES = (ROOT / "profiles/README.md").read_text()
 MANUAL = (ROOT / "config/README.md").read_text()
 
 
@@ -41,7 +43,8 @@ def test_documents_have_every_key(model):
 
 
 def test_links_and_paths_lead_somewhere():
-    for path, text in (("workflow/docs", USAGE), ("workflow/docs", OUTPUT), ("workflow/docs", TPU), ("config", MANUAL)):
+    manuals = [("workflow/docs", text) for text in (USAGE, OUTPUT, TPU, CLUSTERS)]
+    for path, text in (*manuals, ("config", MANUAL), ("profiles", PROFILES)):
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             assert (ROOT / path / link).exists(), link
         for name in re.findall(r"(?:scripts|config|profiles|workflow|pipeline_lib)/[\w/.-]*[\w/]", text):
@@ -51,7 +54,7 @@ def test_links_and_paths_lead_somewhere():
 
 def test_make_targets_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    text = USAGE + TPU
+    text = USAGE + TPU + CLUSTERS + PROFILES
     used = set(re.findall(r"`make ([a-z-]+)", text)) | set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
     assert {"demo", "test", "report", "check-tpu"} <= used <= targets
 

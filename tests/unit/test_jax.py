@@ -144,9 +144,9 @@ def test_devices_that_jax_does_not_have(tmp_path: Path) -> None:
     (tmp_path / "dev/nvidia0").touch()
     program = f"""
         from pathlib import Path
-        from pipeline_lib import devices
+        from pipeline_lib import devices, hardware
         from pipeline_lib.errors import EvoPoseError
-        devices.ROOT = Path({str(tmp_path)!r})
+        hardware.ROOT = Path({str(tmp_path)!r})
         def message(device, count=1):
             try:
                 devices.strategy(device, count)
@@ -157,7 +157,7 @@ def test_devices_that_jax_does_not_have(tmp_path: Path) -> None:
         assert devices.name(chosen) == "CPU" and devices.count(chosen) == 1
         assert "3 devices asked for (train.devices), but JAX sees 2 of kind cpu" in message("cpu", 3)
         assert devices.count(devices.strategy("cpu", 2)) == 2
-        (devices.ROOT / "dev/accel0").touch()
+        (hardware.ROOT / "dev/accel0").touch()
         assert devices.available()[0] == "tpu", "libtpu is installed"
     """
     done = python("jax", "-c", textwrap.dedent(program), devices=2)

@@ -202,7 +202,7 @@ def test_the_command_lines_nested_values_are_typed():
 
 @pytest.mark.parametrize("key", ["search", "final"])
 def test_several_devices_need_accelerators(key, monkeypatch):
-    monkeypatch.setattr(plan.devices, "available", lambda: ["cpu"])
+    monkeypatch.setenv("EVOPOSE_ACCELERATORS", "tpu:0")  # without its packages
     one = plan.load(raw(), ROOT)
     plan.check_device(one, "cpu")
     section = {**RAW[key], "train": {**RAW[key]["train"], "devices": 2}}
@@ -210,10 +210,20 @@ def test_several_devices_need_accelerators(key, monkeypatch):
     for kind in ("cpu", "auto"):
         with pytest.raises(EvoPoseError, match=rf"^{key}\.train\.devices: 2 devices are asked for, but .* on the CPU"):
             plan.check_device(several, kind)
-    monkeypatch.setattr(plan.devices, "available", lambda: ["gpu", "cpu"])
+    monkeypatch.setenv("EVOPOSE_ACCELERATORS", "gpu:0,gpu:1")
     plan.check_device(several, "auto")
+    plan.check_device(several, "auto", pool=2)
+    with pytest.raises(
+        EvoPoseError, match=rf"^{key}\.train\.devices: 2 .* lets a run have 1; .*--resources accelerator=2"
+    ):
+        plan.check_device(several, "auto", pool=1)
+    plan.check_device(several, "auto", each=2, pool=1)
     with pytest.raises(EvoPoseError, match="no TPU here"):
         plan.check_device(one, "tpu")
+    monkeypatch.setenv("EVOPOSE_ACCELERATORS", "gpu:1")
+    plan.check_device(one, "auto")
+    with pytest.raises(EvoPoseError, match=rf"^{key}\.train\.devices: 2 accelerators .* there are 1 here \(gpu:1\)"):
+        plan.check_device(several, "auto")
 
 
 class Resource:
@@ -528,3 +538,29 @@ def test_data_that_are_got_by_hand_can_be_planned_without(tmp_path, monkeypatch,
     assert plan.videos(loaded, "train") == [] and said in caplog.text
     with pytest.raises(ConfigError, match="put the data there"):
         plan.load(raw({**VIDEOS, "by_hand": None}), ROOT, ["-n"])
+
+
+@pytest.mark.parametrize("resource", ["8", 8, Resource(8), Resource("8")])
+def test_numbers_of_the_profile(resource):
+    assert plan.number_of_profile({"accelerator": resource}, "accelerator") == 8
+    assert plan.number_of_profile({}, "accelerator") is plan.number_of_profile(None, "accelerator") is None
+
+
+@pytest.mark.parametrize("resource", ["0", "many", "2.5", -1])
+def test_a_number_of_the_profile_that_is_none_is_refused(resource):
+    with pytest.raises(ConfigError, match="resource cores_per_accelerator of the profile: an integer above 0"):
+        plan.number_of_profile({"cores_per_accelerator": resource}, "cores_per_accelerator")
+
+
+def test_the_profile_names_the_accelerators_unless_the_environment_does(monkeypatch):
+    monkeypatch.setenv("EVOPOSE_ACCELERATORS", "x")  # so that it is restored
+    monkeypatch.delenv("EVOPOSE_ACCELERATORS")
+    plan.name_accelerators({"device": "'tpu'"})
+    assert "EVOPOSE_ACCELERATORS" not in os.environ
+    plan.name_accelerators({"accelerators": "'tpu:evo-1,tpu:evo-2'"})
+    assert os.environ["EVOPOSE_ACCELERATORS"] == "tpu:evo-1,tpu:evo-2"
+    plan.name_accelerators({"accelerators": "'tpu:evo-3'"})
+    assert os.environ["EVOPOSE_ACCELERATORS"] == "tpu:evo-1,tpu:evo-2"
+    monkeypatch.setenv("EVOPOSE_ACCELERATORS", "evo-1")
+    with pytest.raises(EvoPoseError, match="'evo-1' is not the name of an accelerator"):
+        plan.name_accelerators(None)

@@ -13,17 +13,17 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore")
+BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore", "leases")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [
     BASE,
-    ("search", "paper", "jax_devices"),
+    ("search", "paper", "jax_devices", "hardware"),
     ("data", "nets", "devices"),
     ("plots", "export", "evaluate", "train"),
 ]
 # Beside the layers: the Snakefile's questions, the page of keys.
 OUTSIDE = {
-    "plan": {*BASE, "search", "nets", "devices", "paper"},
+    "plan": {*BASE, "search", "nets", "devices", "hardware", "paper"},
     "window": {*BASE, "search", "plan"},
     "manual": {*BASE},
     "controller": {*BASE},
@@ -161,7 +161,7 @@ def test_conda_environment_keeps_versions_and_markers():
 
 
 def test_locks_are_exact_hashed_and_name_no_host():
-    assert set(LOCKS) == {"lock.txt", "lock-tpu.txt", "lock-jax.txt"}
+    assert set(LOCKS) == {"lock.txt", "lock-tpu.txt", "lock-jax.txt", "lock-cluster.txt"}
     for text in LOCKS.values():
         assert "://" not in text and "--index" not in text and "--find-links" not in text and " @ " not in text
         for block in re.split(r"\n(?=\S)", text.strip()):
@@ -189,6 +189,26 @@ def test_the_lock_of_jax_is_the_plain_one_and_jax():
     assert jax["jax"] == jax["jaxlib"] == ["0.10.2"]
 
 
+def test_the_lock_of_clusters_goes_beside_the_plain_one():
+    """What both have is the same; only executors, and what tests hold Jobs of Kubernetes against, are added."""
+    cpu, cluster = pins(LOCKS["lock.txt"]), pins(LOCKS["lock-cluster.txt"])
+    assert {package: versions for package, versions in cluster.items() if package in cpu} == {
+        package: versions for package, versions in cpu.items() if package in cluster
+    }
+    added = {package.removeprefix("snakemake-executor-plugin-") for package in cluster.keys() - cpu.keys()}
+    assert added == {"slurm", "slurm-jobstep", "cluster-generic", "kubernetes-validate", "importlib-resources"}
+    assert not any(package.startswith("snakemake-executor-plugin") for package in cpu)
+
+
+def test_every_rule_with_an_accelerator_asks_slurm_for_it():
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
+    parts = re.split(r"^ *rule (\w+):\n", rules, flags=re.MULTILINE)[1:]
+    wanted = {rule for rule, body in zip(parts[::2], parts[1::2], strict=True) if "accelerator=" in body}
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    assert {rule for rule, own in profile["set-resources"].items() if own["gres"] == "'tpu:1'"} == wanted
+    assert len(wanted) == 6
+
+
 def test_profiles():
     """A profile named `default` would be taken by every run."""
     profiles = ROOT / "profiles"
@@ -203,15 +223,36 @@ def test_profiles():
     assert device["tpu"] == "tpu" and device["local"] == "auto"
 
 
-@pytest.mark.parametrize("name", ["local", "tpu"])
-def test_profiles_share_one_accelerator_and_repeat_killed_jobs(name):
-    profile = yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text(encoding="utf-8"))
-    assert profile["resources"] == {"accelerator": 1}
+@pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*/config.yaml")), ids=lambda path: path.parent.name)
+def test_profiles_repeat_what_was_killed_and_not_what_was_paid_for(path):
+    """Retries stand here, never in the rules: those of a rule are applied again inside each job of a cluster."""
+    profile = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert profile["rerun-incomplete"] is profile["show-failed-logs"] is True
-    assert profile["cores"] == "all"
-    # On a TPU, an edit of the code does not repeat the trainings that were paid for; a changed parameter does.
-    triggers = ["mtime", "params", "input"] if name == "tpu" else None
-    assert profile.get("rerun-triggers") == triggers
+    local = path.parent.name == "local"
+    # An edit of the code does not repeat the trainings that were paid for; a changed parameter does.
+    assert profile.get("rerun-triggers") == (None if local else ["mtime", "params", "input"])
+    assert profile.get("retries", 0) == {"local": 0, "tpu": 1, "gpu": 1}.get(path.parent.name, 2)
+    assert bool(profile.get("keep-going")) is not local
+    on_one_machine = path.parent.name in ("local", "tpu", "gpu")
+    assert ("executor" in profile) is not on_one_machine
+    assert ("accelerator" in profile.get("resources", {})) is on_one_machine  # a cluster counts its own
+    assert profile.get("cores") == ("all" if on_one_machine else None)
+    assert not any("slurm-array" in key for key in profile)
+    rules = "".join(rules.read_text(encoding="utf-8") for rules in (ROOT / "workflow/rules").glob("*.smk"))
+    assert not re.search(r"^ +retries:", rules, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "profiles").glob("*/config.yaml")), ids=lambda path: path.parent.name)
+def test_every_key_of_a_profile_is_explained(path):
+    """On its own line or on the one before; of the resources of single rules, all at once."""
+    section, before = "", "#"
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if key := re.match(r"( *)([\w.-]+):(?= |$)", line):
+            section = section if key[1] else key[2]
+            within = section == "set-resources" and key[1]
+            opens = line.rstrip() in ("default-resources:", "resources:")
+            assert within or opens or re.search(r"# \S", line) or re.match(r" *# \S", before), line
+        before = line
 
 
 def test_every_rule_has_the_environment_and_a_log_and_only_what_computes_is_submitted_to_a_cluster():
@@ -223,6 +264,13 @@ def test_every_rule_has_the_environment_and_a_log_and_only_what_computes_is_subm
         assert re.search(r'^ +conda:\n +"../../envs/evopose.yaml"$', body, re.MULTILINE), rule
         assert re.search(r"^ +log:$", body, re.MULTILINE), rule
     submitted = {rule for rule, body in rules.items() if "localrule: True" not in body}
+    # A rule made from another one does not inherit that.
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        parts = re.split(r"^ *use rule (\w+) as (\w+) with:\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[
+            1:
+        ]
+        for of, rule, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+            assert of in submitted or "localrule: True" in re.split(r"^ *rule ", body, flags=re.MULTILINE)[0], rule
     computing = {"synthesize", "convert", "train_child", "train_model", "predict", "latency", "seed_ancestor"}
     computing |= {"train_refiner", "refine", "validate"}
     assert submitted == computing

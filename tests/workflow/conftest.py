@@ -57,9 +57,12 @@ class Workplace:
     def configure(self, config: dict) -> None:
         (self.folder / "tiny.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(config))))
 
-    def snakemake(self, *options: str, profile: str = "profiles/local") -> subprocess.CompletedProcess[str]:
+    def command(self, *options: str, profile: str = "profiles/local") -> list[str]:
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
-        command += ["--profile", profile, "--configfile", "tiny.yaml", "--cores", "2", *options]
+        return [*command, "--profile", profile, "--configfile", "tiny.yaml", "--cores", "2", *options]
+
+    def snakemake(self, *options: str, profile: str = "profiles/local") -> subprocess.CompletedProcess[str]:
+        command = Workplace.command(self, *options, profile=profile)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE")}
         return subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, env=environment, timeout=900, check=False

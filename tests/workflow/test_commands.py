@@ -30,7 +30,7 @@ CONFIG["conversion"] = {"shard_size": 6}
 CONFIG["search"] |= {"generations": 3, "children": {1: 2, 3: 1}, "ancestor_epochs": 7, "gamma": -0.25}
 CONFIG["search"] |= {"target_parameters": 23000.0, "train": {"epochs": 2, "cpu_threads": 2, "evaluate_initial": True}}
 CONFIG["final"]["models"]["flat"] = {"height": 32, "width": 48, "coefficients": [2.0, 1.5]}
-CONFIG["final"]["train"] = {"epochs": 4, "cpu_threads": 3, "keep": "last"}
+CONFIG["final"]["train"] = {"epochs": 4, "cpu_threads": 3, "keep": "last", "devices": 2}
 CONFIG["evaluation"] = {"batch": 5, "cpu_threads": 4, "latency_passes": 11}
 CONFIG["report"] = {"overlays": 9}
 CONFIG["paper_prefix"] = "own_"
@@ -277,11 +277,12 @@ def test_trainings_of_the_search(planned: list[Job]) -> None:
         assert job.one("--title") == f"generation {generation.removeprefix('gen_')}, {member}"
 
 
-def training(job: Job, folder: str, threads: int) -> None:
+def training(job: Job, folder: str, threads: int, accelerators: int = 1) -> None:
     assert job.one("--train-manifest") == f"{DATA}/train/manifest.json"
     assert job.one("--val-manifest") == f"{DATA}/val/manifest.json"
     assert (job.one("--seed"), job.one("--device")) == ("3", "tpu")
-    assert (job.threads, job.resources["accelerator"], job.resources["device"]) == (threads, "1", "tpu")
+    assert (job.threads, job.resources["device"]) == (threads, "tpu")
+    assert job.resources["accelerator"] == job.one("--accelerators") == str(accelerators)
     assert job.one("--history") == f"{folder}history.csv"
 
 
@@ -345,7 +346,7 @@ def test_final_networks(planned: list[Job], model: str) -> None:
     assert train.one("--initial") == f"{folder}initial.safetensors"
     assert train.read("--settings") == CONFIG["train"] | CONFIG["final"]["train"]
     assert train.one("--title") == f"final training of {model}"
-    training(train, folder, threads=3)
+    training(train, folder, threads=3, accelerators=2)
 
 
 @pytest.mark.parametrize("model", ["big", "flat"])
@@ -359,6 +360,7 @@ def test_predictions(planned: list[Job], model: str, boxes: str, split: str) -> 
     assert job.read("--settings") == {"batch": 5, "cpu_threads": 4}
     assert job.one("--device") == "tpu"
     assert (job.threads, job.resources["accelerator"], job.resources["device"]) == (4, "1", "tpu")
+    assert job.one("--accelerators") == "1"
     keypoints(job)
 
 
@@ -370,6 +372,7 @@ def test_frame_rates(planned: list[Job], model: str) -> None:
     assert [job.one(f"--{name}") for name in ("name", "passes", "threads", "device")] == [model, "11", "4", "tpu"]
     # Alone on the machine, or what runs beside it is measured, too.
     assert (job.threads, job.resources["accelerator"], job.resources["device"]) == (8, "1", "tpu")
+    assert job.one("--accelerators") == "1"
 
 
 @pytest.mark.parametrize("boxes", ["ground_truth", "detections"])
@@ -523,9 +526,8 @@ def test_steps_without_training_need_no_device(planned: list[Job]) -> None:
 def test_trainings_on_a_cpu_take_no_accelerator(planned_on_a_cpu: list[Job]) -> None:
     """Else the profile's one accelerator would let them run one after the other."""
     found = [job for job in planned_on_a_cpu if job.rule in ("train_child", "train_model", "predict", "latency")]
-    assert {(job.resources["accelerator"], job.resources["device"], job.one("--device")) for job in found} == {
-        ("0", "cpu", "cpu")
-    }
+    asked = {(job.one("--device"), job.one("--accelerators")) for job in found}
+    assert {(job.resources["device"], job.resources["accelerator"]) for job in found} == asked == {("cpu", "0")}
 
 
 def test_the_keypoints_are_those_of_the_data_set(planned_on_a_cpu: list[Job]) -> None:

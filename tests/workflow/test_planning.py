@@ -153,3 +153,36 @@ def test_numbers_within_braces_on_the_command_line_are_numbers(workplace: Workpl
     done = workplace.snakemake("-n", "--quiet", "rules", "--config", change)
     assert done.returncode == 0, done.stderr[-2000:]
     assert jobs(done.stdout + done.stderr)["train_child"] == 1 + 2 + 3
+
+
+def test_as_many_accelerators_as_a_training_shares_have_to_be_there_before_any_job(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = copy.deepcopy(TINY)
+    config["final"]["train"]["devices"] = 4
+    workplace.configure(config)
+    monkeypatch.setenv("EVOPOSE_ACCELERATORS", "gpu:0,gpu:1,gpu:2")
+    done = workplace.snakemake(profile="profiles/gpu")
+    assert done.returncode != 0
+    assert (
+        "final.train.devices: 4 accelerators are asked for, but there are 3 here (gpu:0, gpu:1, gpu:2)" in done.stderr
+    )
+    monkeypatch.setenv("EVOPOSE_ACCELERATORS", "gpu:0,gpu:1,gpu:2,gpu:3")
+    done = workplace.snakemake()
+    assert "but the profile lets a run have 1; say how many there are with --resources accelerator=4" in done.stderr
+    assert not (workplace.folder / "results").exists(), "a job ran"
+
+
+@pytest.mark.parametrize(("cores", "accelerators"), [("", "4"), ("cores_per_accelerator=8", "1")])
+def test_the_profile_says_how_many_devices_an_accelerator_is(
+    workplace: Workplace, cores: str, accelerators: str
+) -> None:
+    config = copy.deepcopy(TINY)
+    config["final"]["train"]["devices"] = 4
+    workplace.configure(config)
+    given = ("--default-resources", "device='tpu'", cores) if cores else ()
+    done = workplace.snakemake("-n", "-p", *given, profile="tpu")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    assert set(re.findall(r"scripts/train.py .*--accelerators (\d).*models/big", text)) == {accelerators}
+    assert set(re.findall(r"scripts/train.py .*--accelerators (\d).*search/gen", text)) == {"1"}

@@ -25,7 +25,7 @@ from tests.workflow.test_commands import (
 )
 
 REFINE = {"enabled": True, "network": "posefix_r101", "height": 96, "width": 64, "sigma": 2.5, "estimates": "flat"}
-TRAIN = {"epochs": 6, "milestones": [4], "batch": 16, "cpu_threads": 2}
+TRAIN = {"epochs": 6, "milestones": [4], "batch": 16, "cpu_threads": 2, "devices": 4}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def test_one_refiner_is_trained_with_the_estimates_of_a_final_network(planned: l
     expected = {key: value for key, value in REFINE.items() if key not in ("enabled", "estimates")}
     assert job.read("--settings") == {**expected, "train": TRAIN}
     assert (job.one("--seed"), job.one("--device"), job.threads) == ("3", "tpu", 2)
+    assert job.resources["accelerator"] == job.one("--accelerators") == "4"
     for option, name in (
         ("weights", "weights.safetensors"),
         ("history", "history.csv"),
@@ -68,7 +69,7 @@ def test_every_result_list_is_refined_evaluated_and_packed(planned: list[Job]) -
         assert (job.one("--annotations"), job.one("--images")) == (ANNOTATIONS["val"], f"{SOURCE}/images/val")
         assert (job.one("--sigma"), job.one("--device")) == ("2.5", "tpu")
         assert job.read("--settings") == {"batch": 5, "cpu_threads": 4}
-        assert (job.threads, job.resources["accelerator"]) == (4, "1")
+        assert (job.threads, job.resources["accelerator"], job.one("--accelerators")) == (4, "1", "1")
         keypoints(job)
     measured = select(planned, "evaluate", "--metrics")
     refined = [path.replace(".json", "_refined.json") for path in metrics()]

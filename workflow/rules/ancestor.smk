@@ -78,5 +78,6 @@ use rule select as select_ancestor with:
         "<logs>/search/gen_000/select.log",
     benchmark:
         "<benchmarks>/search/gen_000/select.tsv"
+    localrule: True
     message:
         "Generation 0: the ancestor becomes the parent"

@@ -19,6 +19,12 @@ try:
         plan.typed(config, workflow.config_settings.config), ROOT, sys.argv[1:]
     )
     window.check(cfg, sys.argv[1:])
+    # What the profile says of devices.
+    profile = workflow.resource_settings.default_resources
+    plan.name_accelerators(profile)
+    DEVICE = plan.device(cfg, profile)
+    CORES = plan.number_of_profile(profile, "cores_per_accelerator")
+    POOL = plan.number_of_profile(workflow.resource_settings.resources, "accelerator")
 except EvoPoseError as error:
     raise WorkflowError(f"Configuration: {error}") from None
 
@@ -58,18 +64,25 @@ shell.prefix(
     plan.shell_prefix(ROOT, conda=bool(workflow.deployment_settings.deployment_method))
 )
 
-DEVICE = plan.device(cfg, workflow.resource_settings.default_resources)
-# What a training takes of the profile's `accelerator` resource.
-ACCELERATOR = devices.accelerators(DEVICE) or int(plan.simulates(cfg))
 NETWORK = f"--height {cfg.input.height} --width {cfg.input.width} --keypoints {len(cfg.dataset.keypoints.names)}"
 
 
 def check_device():
-    """Stop before the first job when the device, or as many as were asked for, are not there."""
+    """Stop before the first job when the device, or as many as were asked for, are not there.
+
+    Those of a cluster are looked at on its nodes, by each job.
+    """
+    if not workflow.local_exec:
+        return
     try:
-        plan.check_device(cfg, DEVICE)
+        plan.check_device(cfg, DEVICE, CORES, POOL)
     except EvoPoseError as error:
         raise WorkflowError(str(error)) from None
+
+
+def accelerators(cores=1):
+    """What a step on so many devices takes of the profile's `accelerator` resource, and leases."""
+    return devices.accelerators(DEVICE, cores, CORES)
 
 
 def get_records():

@@ -20,7 +20,7 @@ rule predict:
         "../../envs/evopose.yaml"
     threads: cfg.evaluation.cpu_threads
     resources:
-        accelerator=ACCELERATOR,
+        accelerator=accelerators(),
         device=DEVICE,
     params:
         settings=plan.settings(cfg.evaluation, "frame_rate", "latency_passes"),
@@ -34,6 +34,7 @@ rule predict:
         " --settings {params.settings:q}"
         " --keypoints {params.keypoints:q}"
         " --device {resources.device}"
+        " --accelerators {resources.accelerator}"
         " --results {output.predictions:q}"
         " 2> {log:q}"
 
@@ -139,7 +140,7 @@ rule latency:
     # All cores of this machine: a job beside it would be measured, too.
     threads: workflow.resource_settings.cores or cfg.evaluation.cpu_threads
     resources:
-        accelerator=ACCELERATOR,
+        accelerator=accelerators(),
         device=DEVICE,
     params:
         passes=cfg.evaluation.latency_passes,
@@ -153,5 +154,6 @@ rule latency:
         " --passes {params.passes}"
         " --threads {params.threads}"
         " --device {resources.device}"
+        " --accelerators {resources.accelerator}"
         " --result {output.result:q}"
         " > {log:q} 2>&1"

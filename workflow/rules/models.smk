@@ -53,7 +53,7 @@ rule train_model:
         "../../envs/evopose.yaml"
     threads: cfg.final.train.cpu_threads
     resources:
-        accelerator=ACCELERATOR,
+        accelerator=accelerators(cfg.final.train.devices),
         device=DEVICE,
     params:
         settings=lambda wildcards: plan.settings(
@@ -70,6 +70,7 @@ rule train_model:
         " --settings {params.settings:q}"
         " --seed {params.seed}"
         " --device {resources.device}"
+        " --accelerators {resources.accelerator}"
         " --title 'final training of {wildcards.model}'"
         " --weights {output.weights:q}"
         " --history {output.history:q}"

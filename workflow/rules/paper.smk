@@ -70,6 +70,7 @@ use rule table_1 as table_2 with:
         ),
     log:
         "logs/paper/table_2.log",
+    localrule: True
     params:
         item="table_2",
         prefix=cfg.paper_prefix,
@@ -96,6 +97,7 @@ use rule table_1 as table_3 with:
         ),
     log:
         "logs/paper/table_3.log",
+    localrule: True
     params:
         item="table_3",
         prefix=cfg.paper_prefix,
@@ -122,6 +124,7 @@ use rule table_1 as table_4 with:
         ),
     log:
         "logs/paper/table_4.log",
+    localrule: True
     params:
         item="table_4",
         prefix=cfg.paper_prefix,
@@ -148,6 +151,7 @@ use rule table_1 as table_5 with:
         ),
     log:
         "logs/paper/table_5.log",
+    localrule: True
     params:
         item="table_5",
         prefix=cfg.paper_prefix,
@@ -194,6 +198,7 @@ use rule figure_1 as figure_4 with:
         ),
     log:
         "logs/paper/figure_4.log",
+    localrule: True
     params:
         item="figure_4",
         prefix=cfg.paper_prefix,
@@ -213,6 +218,7 @@ use rule figure_1 as figure_5 with:
         ),
     log:
         "logs/paper/figure_5.log",
+    localrule: True
     params:
         item="figure_5",
         prefix=cfg.paper_prefix,

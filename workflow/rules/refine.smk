@@ -28,7 +28,7 @@ rule train_refiner:
         "../../envs/evopose.yaml"
     threads: cfg.refine.train.cpu_threads
     resources:
-        accelerator=ACCELERATOR,
+        accelerator=accelerators(cfg.refine.train.devices),
         device=DEVICE,
     params:
         settings=plan.settings(cfg.refine, "enabled", "estimates"),
@@ -48,6 +48,7 @@ rule train_refiner:
         " --settings {params.settings:q}"
         " --seed {params.seed}"
         " --device {resources.device}"
+        " --accelerators {resources.accelerator}"
         " --weights {output.weights:q}"
         " --history {output.history:q}"
         " --report {output.report:q}"
@@ -72,7 +73,7 @@ rule refine:
         "../../envs/evopose.yaml"
     threads: cfg.evaluation.cpu_threads
     resources:
-        accelerator=ACCELERATOR,
+        accelerator=accelerators(),
         device=DEVICE,
     params:
         images=lambda wildcards: get_predicted(wildcards).images,
@@ -92,5 +93,6 @@ rule refine:
         " --settings {params.settings:q}"
         " --keypoints {params.keypoints:q}"
         " --device {resources.device}"
+        " --accelerators {resources.accelerator}"
         " --refined {output.refined:q}"
         " 2> {log:q}"

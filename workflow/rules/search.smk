@@ -138,7 +138,8 @@ rule train_child:
         "../../envs/evopose.yaml"
     threads: cfg.search.train.cpu_threads
     resources:
-        accelerator=ACCELERATOR,
+        # Simulated trainings are counted, though they take none.
+        accelerator=accelerators(cfg.search.train.devices) or int(plan.simulates(cfg)),
         device=DEVICE,
     params:
         program=plan.trainer(cfg),
@@ -156,6 +157,7 @@ rule train_child:
         " --settings {params.settings:q}"
         " --seed {params.seed}"
         " --device {resources.device}"
+        " --accelerators {resources.accelerator}"
         " --title 'generation {wildcards.gen}, {wildcards.member}'"
         " {params.may_fail}"
         " --weights {output.weights:q}"

@@ -3,6 +3,8 @@
 # Snakemake tracks neither images nor shards, so that a conversion has to be forced.
 CONVERT_AGAIN = "run the conversion again: `snakemake data -R convert`, with your --profile and --configfile"
 
+VALIDATE_AGAIN = "validate it again: `snakemake data -R validate`, with your --profile and --configfile"
+
 
 class EvoPoseError(Exception):
     """Base of all errors that are shown as one message instead of a traceback."""

@@ -8,7 +8,7 @@ from pipeline_lib.config import Config, TrainSettings
 # Where and how fast something is computed, not what: seeds, threads, and what only makes a step faster.
 RUNTIME = ("seed", "cpu_threads", "deterministic", "steps_per_execution", "jit_compile", "evaluate_initial")
 # How long a search is and what else is measured in it changes none of its networks.
-OF_A_SEARCH = ("enabled", "generations", "compare_scratch", "max_failed")
+OF_A_SEARCH = ("enabled", "generations", "convergence", "compare_scratch", "max_failed")
 # Of these only their product counts: batch statistics are those of batch / product persons.
 PARTS = ("devices", "accumulation")
 # Wherever they lie, files of weights are expected to be those of the manual.
@@ -44,6 +44,7 @@ def of(loaded: Config) -> dict[str, Any]:
             name: model.model_dump(mode="json") | {"train": final_train(loaded, name).model_dump(mode="json")}
             for name, model in loaded.final.models.items()
         },
+        **({"branch": {"name": loaded.branch, "resume_from": loaded.resume_from}} if loaded.branch is not None else {}),
         # Of no experiment without it: results of former versions have no such key.
         **({"refine": loaded.refine.model_dump(mode="json")} if loaded.refine.enabled else {}),
     }

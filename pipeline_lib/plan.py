@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 PLANNING = ("--dry-run", "--dryrun", "--dag", "--rulegraph", "--filegraph", "--lint", "--summary", "--unlock")
 
 TRAIN, VAL, DETECTIONS, TEST = "train", "val", "val_detections", "test_detections"
+# Of these names annotations are validated; detections as _DETECTED of them.
+ANNOTATED = (TRAIN, VAL, "test")
+_DETECTED = "_detections"
 # The training images of a search with a hold-out, and the others; the fraction is part of the name.
 SEARCHED, HELD_OUT = "search", "holdout"
 # Which boxes a network is evaluated on, and the records that hold them.
@@ -44,8 +47,6 @@ PURPOSE = {
 }
 
 GENERATION = r"\d\d\d+"
-LATER_GENERATION = r"(?!0+/)\d\d\d+"
-
 
 # The target rules that get the data set, without and with its optional archives.
 GETTING = ("coco", "coco_test")
@@ -187,7 +188,8 @@ def _missing(loaded: Config) -> str | None:
         elif dataset.by_hand is not None:
             what_to_do = f"{dataset.by_hand}; or name their place in the data set's file (config/datasets/)"
         problems.append(f"data set '{dataset.name}': no such file or folder: {', '.join(missing)}; {what_to_do}")
-    weights = {"search.pretrained": loaded.search.pretrained if loaded.search.enabled else None}
+    begins = loaded.search.enabled and loaded.first_generation == 0
+    weights = {"search.pretrained": loaded.search.pretrained if begins else None}
     weights |= {f"final.models.{name}.pretrained": model.pretrained for name, model in loaded.final.models.items()}
     weights |= {"refine.pretrained": loaded.refine.pretrained if loaded.refine.enabled else None}
     if missing := [
@@ -342,11 +344,21 @@ def estimates(loaded: Config) -> str:
     return loaded.refine.estimates or next(iter(loaded.final.models))
 
 
+def annotated(name: str) -> str:
+    """The split, one of `ANNOTATED`, whose images and annotations a record set has."""
+    split = name.removesuffix(_DETECTED)
+    return split if split in ANNOTATED else TRAIN
+
+
+def validated(loaded: Config) -> list[str]:
+    """What is validated for a run: annotations of splits with their images, and detections."""
+    names = [[annotated(name), *([name] if name.endswith(_DETECTED) else [])] for name in splits(loaded)]
+    return list(dict.fromkeys(name for part in names for name in part))
+
+
 def split_of(loaded: Config, name: str) -> Split:
     """The images and annotations behind a record set, the latter as a COCO file."""
-    if name == TEST and loaded.dataset.test is not None:
-        return loaded.dataset.test
-    own = VAL if name in (VAL, DETECTIONS) else TRAIN
+    own = annotated(name)
     split = loaded.dataset.splits()[own]
     return split if loaded.dataset.format == "coco" else split.model_copy(update={"annotations": joined(loaded, own)})
 
@@ -464,32 +476,36 @@ def trainer(loaded: Config) -> str:
 
 
 def fitness_note(loaded: Config) -> str:
-    """What the report says of the data that fitness was measured on."""
+    """What the report says of the data that fitness was measured on, and of whose generations a branch has."""
     if not loaded.search.enabled:
         return ""
     if simulates(loaded):
         return "The trainings of this search were simulated: its losses are made up, and nothing was learned."
     if loaded.search.fitness_split == "val":
-        return "Fitness was measured on the validation split, on which the final networks are evaluated too (as in the paper)."
-    return (
-        f"Fitness was measured on a hold-out of {100 * loaded.search.holdout:g} % of the training images, on which the "
-        "search did not train; the final networks are evaluated on the validation split."
-    )
+        note = "Fitness was measured on the validation split, on which the final networks are evaluated too (as in the paper)."
+    else:
+        note = (
+            f"Fitness was measured on a hold-out of {100 * loaded.search.holdout:g} % of the training images, on which the "
+            "search did not train; the final networks are evaluated on the validation split."
+        )
+    if loaded.branch is not None:
+        note += (
+            f" The generations before {loaded.resume_from} are those of {loaded.experiment}, ranked with this branch's "
+            "Gamma and T."
+        )
+    return note
 
 
-def compares(loaded: Config) -> bool:
-    """Whether generation 1 is compared with its twins from scratch."""
-    return loaded.search.enabled and loaded.search.compare_scratch and loaded.search.generations > 0
+def figures(loaded: Config, curves: Sequence[int], compared: bool) -> list[str]:
+    """Names of the figures of a run: of the search, of every final network, and the training curves of some generations.
 
-
-def figures(loaded: Config) -> list[str]:
-    """Names of the figures of a run: of the search, of its first and last generations, and of every final network."""
+    `compared`: whether generation 1 has been compared with its twins from scratch.
+    """
     names = ["metrics.svg"]
     if loaded.search.enabled:
-        last = loaded.search.generations
         names += ["fitness.svg", "pareto.svg", "architecture.svg"]
-        names += [f"training_gen_{number(generation)}.svg" for generation in sorted({0, min(1, last), last})]
-    names += ["comparison.svg"] if compares(loaded) else []
+        names += [f"training_gen_{number(generation)}.svg" for generation in curves]
+    names += ["comparison.svg"] if compared else []
     for model in loaded.final.models:
         names += [f"training_{model}.svg", f"overlays_{model}.png"]
     return names

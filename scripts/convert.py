@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def main(arguments: argparse.Namespace) -> None:
     """Write the shards beside `--output`, then the manifest."""
     from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, KeypointSchema, Reach
+    from pipeline_lib.data import verdict
     from pipeline_lib.data.convert import convert
 
     settings = cli.settings(ConversionSettings, arguments.settings)
@@ -37,6 +38,8 @@ def main(arguments: argparse.Namespace) -> None:
         settings=settings,
         part=_part(arguments),
         reach=cli.settings(Reach, arguments.reach, "--reach") if arguments.reach else None,
+        verdict=verdict.read(arguments.validation) if arguments.validation else None,
+        of_detections=verdict.read(arguments.detections_validation) if arguments.detections_validation else None,
     )
 
 
@@ -54,6 +57,12 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
     options.add_argument("--images", type=Path, required=True, help="folder of the images")
     options.add_argument("--detections", nargs="?", help="person detections (JSON); needed for that purpose only")
+    options.add_argument(
+        "--validation",
+        type=Path,
+        help="what scripts/validate.py said of annotations and images (default: validate them here)",
+    )
+    options.add_argument("--detections-validation", nargs="?", help="the same of the detections")
     options.add_argument(
         "--purpose",
         choices=["training", "ground_truth", "detections"],

@@ -9,24 +9,37 @@ from pipeline_lib import cli
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.config import KeypointSchema
+    from pipeline_lib.data import coco_json, verdict
     from pipeline_lib.evaluate import coco
 
     sigmas = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints").sigmas
-    annotations = artifacts.read_json(arguments.annotations)
+    annotations = coco_json.read(arguments.annotations)
+    left_out = None
+    if arguments.validation:
+        validated = verdict.read(arguments.validation)
+        verdict.check(validated, arguments.annotations)
+        annotations, left_out = validated.evaluated(annotations, len(sigmas)), validated.left_out()
     network = coco.evaluate(annotations, artifacts.read_json(arguments.results), sigmas)
     rows = {arguments.name: network}
     if arguments.baseline_results is not None:
         rows["mean pose"] = coco.evaluate(annotations, artifacts.read_json(arguments.baseline_results), sigmas)
     written = {"schema_version": artifacts.SCHEMA_VERSION, **network}
+    if left_out is not None:
+        written["left_out"] = left_out
     if arguments.baseline_results is not None:
         written["baseline"] = rows["mean pose"]
     artifacts.write_json(arguments.metrics, written)
     print(coco.table(rows))
+    if left_out is not None and any(left_out.values()):
+        print(f"left out by the validation: {left_out['images']} images, {left_out['persons']} persons")
 
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
+    options.add_argument(
+        "--validation", type=Path, help="what the validation said of them (JSON): what it left out is not evaluated"
+    )
     options.add_argument("--results", type=Path, required=True, help="COCO keypoint result list (JSON)")
     options.add_argument("--baseline-results", type=Path, help="result list of the mean pose, shown beside it")
     options.add_argument("--keypoints", required=True, help="the data set's keypoints as JSON: names, sigmas, ...")

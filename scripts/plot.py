@@ -1,6 +1,7 @@
 """Draw a figure of the report."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from pipeline_lib import cli
@@ -43,13 +44,16 @@ def comparison(arguments: argparse.Namespace) -> None:
 def overlays(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.config import KeypointSchema
+    from pipeline_lib.data import verdict
     from pipeline_lib.plots import overlays
 
     schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
-    annotations = artifacts.read_json(arguments.annotations)
+    validated = verdict.read(arguments.validation) if arguments.validation else None
+    annotations = verdict.read_content(arguments.annotations, validated)
     people = overlays.persons(annotations["annotations"], artifacts.read_json(arguments.predictions), schema.sigmas)
     images = {image["id"]: arguments.images / image["file_name"] for image in annotations["images"]}
-    drawn = overlays.sheet(overlays.choose(people, arguments.number), images, schema, arguments.title)
+    chosen, upright = overlays.choose(people, arguments.number), validated.upright if validated else ()
+    drawn = overlays.sheet(chosen, images, schema, arguments.title, upright)
     overlays.save(drawn, arguments.output)
 
 
@@ -60,8 +64,11 @@ def architecture(arguments: argparse.Namespace) -> None:
 
     if len(set(arguments.labels)) != len(arguments.weights) or len(arguments.labels) != len(arguments.weights):
         raise ConfigError(f"--labels: a different one for each of the {len(arguments.weights)} networks is expected")
-    networks = zip(arguments.labels, map(files.load_architecture, arguments.weights), strict=True)
-    style.save(architecture.draw(dict(networks)), arguments.output)
+    networks = dict(zip(arguments.labels, map(files.load_architecture, arguments.weights), strict=True))
+    if arguments.ancestor is not None:
+        of_champion = next(iter(networks.values()))
+        networks = {"ancestor": dataclasses.replace(of_champion, genotype=arguments.ancestor), **networks}
+    style.save(architecture.draw(networks), arguments.output)
 
 
 def metrics(arguments: argparse.Namespace) -> None:
@@ -111,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
     added = figure("overlays", overlays, "predictions on images beside the ground truth", "PNG or JPEG")
     added.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
+    added.add_argument("--validation", type=Path, help="what the validation said of them (JSON)")
     added.add_argument("--predictions", type=Path, required=True, help="COCO keypoint result list (JSON)")
     added.add_argument("--images", type=Path, required=True, help="folder of the images")
     added.add_argument("--keypoints", required=True, help="the data set's keypoints as JSON: names, sigmas, ...")
@@ -122,6 +130,11 @@ def parser() -> argparse.ArgumentParser:
         "--weights", type=Path, nargs="+", required=True, help="weights files; the first is compared with"
     )
     added.add_argument("--labels", nargs="+", required=True, help="a name for each")
+    added.add_argument(
+        "--ancestor",
+        type=cli.genotype,
+        help="genotype as JSON, drawn before them as a network of the first one's space",
+    )
 
     added = figure("metrics", metrics, "COCO metrics of the final networks beside the mean pose")
     added.add_argument("--metrics", type=Path, nargs="+", required=True, help="<network>/metrics_<boxes>.json")

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts, devices
     from pipeline_lib.config import EvaluationConfig, KeypointSchema, RefineConfig
-    from pipeline_lib.data import coco
+    from pipeline_lib.data import coco, verdict
     from pipeline_lib.errors import ArtifactError
     from pipeline_lib.evaluate.refine import on_crops, refine
     from pipeline_lib.nets import files
@@ -26,7 +26,9 @@ def main(arguments: argparse.Namespace) -> None:
             "use weights that were trained on it"
         )
     results = artifacts.read_json(arguments.results)
-    images = {image.image_id: arguments.images / image.file_name for image in coco.images(arguments.annotations)}
+    validated = verdict.read(arguments.validation) if arguments.validation else None
+    listed = coco.images(arguments.annotations, validated)
+    images = {image.image_id: arguments.images / image.file_name for image in listed}
     # What the weights were trained with; their file knows the size of the input.
     sigma = RefineConfig(height=network.height, width=network.width, sigma=arguments.sigma).pose_sigma
     devices.check(arguments.device)
@@ -38,7 +40,8 @@ def main(arguments: argparse.Namespace) -> None:
     with devices.strategy(arguments.device).scope():
         refiner = on_crops(build_architecture(network, weights=weights), sigma)
     size = network.height, network.width
-    refined = refine(refiner, results, images, size=size, schema=schema, settings=settings)
+    upright = validated.upright if validated else ()
+    refined = refine(refiner, results, images, size=size, schema=schema, settings=settings, upright=upright)
     artifacts.write_json(arguments.refined, refined)
     log.info("wrote %d people to %s", len(refined), arguments.refined)
 
@@ -49,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--results", type=Path, required=True, help="COCO keypoint result list (JSON)")
     options.add_argument("--annotations", type=Path, required=True, help="COCO file that lists the images (JSON)")
     options.add_argument("--images", type=Path, required=True, help="folder of the images")
+    options.add_argument("--validation", type=Path, help="what the validation said of the annotations (JSON)")
     options.add_argument("--keypoints", required=True, help="the data set's keypoints as JSON: names, flip_pairs, ...")
     options.add_argument("--sigma", type=float, help="`refine.sigma` of its training (default: by the height)")
     options.add_argument("--settings", default="{}", help="`evaluation` of the configuration as JSON")

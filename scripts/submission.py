@@ -11,10 +11,12 @@ log = logging.getLogger(__name__)
 
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
+    from pipeline_lib.data import verdict
     from pipeline_lib.evaluate import submission
 
     results = artifacts.read_json(arguments.results)
-    images = [image["id"] for image in artifacts.read_json(arguments.images)["images"]]
+    validated = verdict.read(arguments.validation) if arguments.validation else None
+    images = [image["id"] for image in verdict.read_content(arguments.images, validated)["images"]]
     people = submission.submission(results, images, arguments.keypoints)
     submission.write(arguments.archive, people)
     log.info("%d of %d people in %d images: %s", len(people), len(results), len(images), arguments.archive)
@@ -26,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--images", type=Path, required=True, help="COCO annotations or image list of the predicted images (JSON)"
     )
+    options.add_argument("--validation", type=Path, help="what the validation said of that file (JSON)")
     options.add_argument("--keypoints", type=int, default=17, help="keypoints of a person (default: %(default)s)")
     options.add_argument(
         "--archive", type=Path, required=True, help="output: person_keypoints_<images>_<algorithm>_results.zip"

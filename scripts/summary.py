@@ -8,6 +8,7 @@ from pipeline_lib import cli
 
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
+    from pipeline_lib.data import verdict
     from pipeline_lib.plots import summary, tables
     from pipeline_lib.search.population import Individual, read
 
@@ -17,6 +18,7 @@ def main(arguments: argparse.Namespace) -> None:
         champion=read(Individual, arguments.champion) if arguments.champion else None,
         fitness=arguments.fitness,
         settings=arguments.settings,
+        validation={path.stem: verdict.read(path) for path in arguments.validation},
         metrics=summary.read_metrics(arguments.metrics),
         baselines=summary.read_metrics(arguments.baselines),
         compared=tables.read_comparison(arguments.comparison) if arguments.comparison else (),
@@ -53,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument(
         "--settings", type=cli.json_value, default="{}", help="JSON of what the results have to be read with"
+    )
+    options.add_argument(
+        "--validation", nargs="*", type=Path, default=[], help="<split>.json of the validation of the data"
     )
     options.add_argument("--metrics", nargs="+", required=True, help="<network>/metrics_<boxes>.json of final networks")
     options.add_argument("--baselines", nargs="*", default=[], help="the same of the mean pose")

@@ -35,6 +35,8 @@ def main(arguments: argparse.Namespace) -> None:
         val_manifest=arguments.val_manifest,
         val_annotations=arguments.val_annotations,
         val_estimates=estimates[1],
+        train_validation=arguments.train_validation,
+        val_validation=arguments.val_validation,
         weights=arguments.weights,
         history=arguments.history,
         report=arguments.report,
@@ -50,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
         options.add_argument(f"--{split}-manifest", type=Path, required=True, help=f"manifest.json of the {of} records")
         options.add_argument(
             f"--{split}-annotations", type=Path, required=True, help="COCO annotations that they were made from (JSON)"
+        )
+        options.add_argument(
+            f"--{split}-validation", type=Path, help="what the validation said of these annotations (JSON)"
         )
         options.add_argument(
             f"--{split}-estimates",

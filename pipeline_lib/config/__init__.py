@@ -17,9 +17,18 @@ from pipeline_lib.config.fields import HEAD_STRIDE, MODULES, SEED, STEM_STRIDE, 
 from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, ModelConfig, ReportConfig
 from pipeline_lib.config.keypoints import COCO_KEYPOINTS, POSETRACK_KEYPOINTS, KeypointSchema
 from pipeline_lib.config.refine import RefineConfig, RefinerTraining
-from pipeline_lib.config.search import PAPER_ANCESTOR, PAPER_SPACE, SearchConfig, SearchSpace, overall_stride
+from pipeline_lib.config.search import (
+    PAPER_ANCESTOR,
+    PAPER_SPACE,
+    Convergence,
+    SearchConfig,
+    SearchSpace,
+    overall_stride,
+)
 from pipeline_lib.config.simulation import Simulation
 from pipeline_lib.config.training import FLIP_ONLY, Augmentation, Reach, TrainSettings
+from pipeline_lib.config.validation import ValidationConfig
+from pipeline_lib.config.window import Only
 
 __all__ = [
     "COCO_KEYPOINTS",
@@ -34,6 +43,7 @@ __all__ = [
     "Archive",
     "Augmentation",
     "Config",
+    "Convergence",
     "ConversionSettings",
     "DatasetConfig",
     "DownloadConfig",
@@ -44,6 +54,7 @@ __all__ = [
     "KeypointSchema",
     "ModelConfig",
     "NonNegative",
+    "Only",
     "Positive",
     "Reach",
     "RefineConfig",
@@ -56,6 +67,7 @@ __all__ = [
     "Split",
     "SyntheticConfig",
     "TrainSettings",
+    "ValidationConfig",
     "load",
     "overall_stride",
     "schema",

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline_lib.config.fields import SEED, SIDE, THREADS, Flag, Name, NonNegative, Positive, Section
 from pipeline_lib.config.keypoints import BUILT_IN, COCO_KEYPOINTS, KeypointSchema
+from pipeline_lib.config.validation import ValidationConfig
 from pipeline_lib.explain import ADDRESS, MD5, MEMBER, PATH
 
 VIDEOS = "[!.]*.json"
@@ -90,6 +91,9 @@ class DatasetConfig(Section):
     )
     keypoints: KeypointSchema = Field(
         COCO_KEYPOINTS, description="`coco`, `posetrack`, or names, flip_pairs, skeleton and sigmas."
+    )
+    validation: ValidationConfig = Field(
+        ValidationConfig(), description="What is done about images and annotations that are not what they should be."
     )
     train: Split
     val: Split

@@ -10,11 +10,22 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline_lib.config.dataset import ConversionSettings, DatasetConfig
-from pipeline_lib.config.fields import HEAD_STRIDE, SEED, STEM_STRIDE, Name, NonNegative, Section, _without_empty
+from pipeline_lib.config.fields import (
+    GENERATIONS,
+    HEAD_STRIDE,
+    SEED,
+    STEM_STRIDE,
+    Name,
+    NonNegative,
+    Positive,
+    Section,
+    _without_empty,
+)
 from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, ReportConfig
 from pipeline_lib.config.refine import RefineConfig, shared
 from pipeline_lib.config.search import SearchConfig, overall_stride
 from pipeline_lib.config.training import FLIP_ONLY, RELEASED, RELEASED_HALF_BODY, TrainSettings
+from pipeline_lib.config.window import GenerationNumber, Only
 from pipeline_lib.errors import ConfigError
 from pipeline_lib.explain import PREFIX, explain
 
@@ -42,6 +53,17 @@ class Config(Section):
     refine: RefineConfig = Field(RefineConfig(), description="The refinement of the final networks' results.")
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Prediction and metrics.")
     report: ReportConfig = Field(ReportConfig(), description="Pictures of the report.")
+    resume_from: Positive | None = Field(
+        None, le=GENERATIONS + 1, description="The generations before this one are given: nothing makes them."
+    )
+    only: Only | None = Field(
+        None, description="Make only this generation, or children of it: `11`, `{generation: 11, children: [3, 7]}`."
+    )
+    branch: Name | None = Field(
+        None,
+        description="Go on from the experiment's generations before `resume_from` in the folder "
+        "results/<experiment>@<branch>/.",
+    )
     paper_prefix: Annotated[str, Field(pattern=PREFIX, max_length=64)] = Field(
         "", description="Of the target paper: what the folders of its experiments start with, such as smoke_."
     )
@@ -78,12 +100,56 @@ class Config(Section):
                     merged[section] = {**values, **merged.get(section, {})}
         return merged
 
+    @field_validator("only", mode="before", json_schema_input_type=GenerationNumber | Only | None)
+    @classmethod
+    def _whole_generation(cls, value: Any) -> Any:
+        return {"generation": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
     @field_validator("experiment")
     @classmethod
     def _free(cls, value: str) -> str:
         if value.lower() in RESERVED:
             raise ValueError(f"results/{value}/ is not an experiment's; give it another name")
         return value
+
+    @property
+    def folder(self) -> str:
+        """The experiment's folder in results/, logs/ and benchmarks/."""
+        return self.experiment if self.branch is None else f"{self.experiment}@{self.branch}"
+
+    @property
+    def first_generation(self) -> int:
+        """The first generation that this run makes; those before it are given."""
+        return self.only.generation if self.only is not None else self.resume_from or 0
+
+    @model_validator(mode="after")
+    def _part_of_the_search(self) -> Self:
+        search, only, resumed = self.search, self.only, self.resume_from or 0
+        asked = {"resume_from": self.resume_from, "only": only, "branch": self.branch}
+        if not search.enabled and (key := next((key for key, value in asked.items() if value is not None), None)):
+            raise ValueError(f"{key}: there is no search (search.enabled); leave it out")
+        if resumed > search.generations + 1:
+            raise ValueError(
+                f"resume_from: {resumed}, but the search has {search.generations} generations (search.generations); "
+                f"at most {search.generations + 1}, with which all are given, is possible"
+            )
+        if self.branch is not None and self.resume_from is None:
+            raise ValueError(
+                f"branch: say which is the first generation of its own, such as resume_from: {search.generations}"
+            )
+        if only is None:
+            return self
+        if not resumed <= only.generation <= search.generations:
+            raise ValueError(
+                f"only: generation {only.generation} is none of those that could be made, {resumed} to "
+                f"{search.generations} (resume_from, search.generations)"
+            )
+        children = search.children_of(only.generation)
+        if only.children is not None and max(only.children) >= children:
+            raise ValueError(
+                f"only.children: the last child of generation {only.generation} is {children - 1}, not {max(only.children)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _within_reach(self) -> Self:

@@ -123,12 +123,24 @@ Children = Annotated[
 ]
 
 
+class Convergence(Section):
+    """When a search ends before its last generation."""
+
+    patience: Positive = Field(le=GENERATIONS, description="Generations in a row without a gain that end the search.")
+    min_gain: Annotated[float, Field(strict=True, ge=0, lt=1)] = Field(
+        0.01, description="A gain: the best J falls by at least this fraction of what it was after the last gain."
+    )
+
+
 class SearchConfig(Section):
     """The evolution: population, fitness, space, and how its networks are trained (paper, section IV)."""
 
     enabled: Flag = Field(True, description="false: no search; the final networks are published ones.")
     generations: NonNegative = Field(
         15, le=GENERATIONS, description="Generations after the ancestor's; raising it extends a search."
+    )
+    convergence: Convergence | None = Field(
+        None, description="End the search when J falls no longer, after `generations` at the latest; null: only there."
     )
     children: Children = Field(
         64, description="lambda: children of a generation, or a map {first generation: children}."

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline_lib.artifacts import read_json, sha256, write_json
-from pipeline_lib.config import ConversionSettings, KeypointSchema, Reach
+from pipeline_lib.config import ConversionSettings, KeypointSchema, Reach, ValidationConfig
 from pipeline_lib.data import crops
 from pipeline_lib.data.coco import Part, Selection, detections, ground_truth
 from pipeline_lib.data.shards import DONE, PATTERN, plan, write_shard
-from pipeline_lib.errors import ConfigError, DataError
+from pipeline_lib.data.validation import validate, validate_detections
+from pipeline_lib.data.verdict import Verdict
+from pipeline_lib.errors import VALIDATE_AGAIN, ArtifactError, ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -45,35 +47,43 @@ def convert(
     detected: Path | None = None,
     part: Part | None = None,
     reach: Reach | None = None,
+    verdict: Verdict | None = None,
+    of_detections: Verdict | None = None,
 ) -> dict[str, Any]:
     """Write the shards of a split beside `manifest`, then the manifest; returns its content.
 
     `purpose`: people at their annotated boxes, with the training filter or without (`coco.ground_truth`), or at the
     boxes of the file `detected`; of a `part` of the images, if one is given (not for detections). Crop records hold what `reach`
-    asks for. What an earlier conversion left in the folder is removed. Raises `DataError`, or `ConfigError` for what does
-    not go together.
+    asks for. `verdict` and `of_detections` are what the validation said of annotations with their images, and of
+    detections; what has none is validated here, with the default policies. What an earlier conversion left in the folder is
+    removed. Raises `DataError`, or `ConfigError` for what does not go together.
     """
     form = _form(settings, reach, split)
-    if not images.is_dir():
-        raise DataError(f"{images}: no such folder of images; correct the path in the data set's configuration")
-    sources = {"annotations": annotations}
-    if purpose != "detections":
-        selection = ground_truth(annotations, schema, training=purpose == "training", images=images, part=part)
-    elif detected is None:
+    if purpose == "detections" and detected is None:
         raise ConfigError(
             f"{split}: boxes from detections need a detection file; name it in the data set's configuration"
         )
+    if verdict is None:
+        annotated = purpose != "detections"
+        verdict = validate(annotations, schema, ValidationConfig(), images=images, annotated=annotated)
+    sources, verdicts = {"annotations": annotations}, {"annotations": verdict}
+    if purpose != "detections" or detected is None:
+        selection = ground_truth(annotations, schema, training=purpose == "training", part=part, verdict=verdict)
     else:
-        selection = detections(detected, annotations, schema, images=images)
-        sources["detections"] = detected
+        if of_detections is None:
+            of_detections = validate_detections(detected, annotations, ValidationConfig(), verdict)
+        selection = detections(detected, annotations, schema, verdict=verdict, of_detections=of_detections)
+        sources["detections"], verdicts["detections"] = detected, of_detections
     _report(split, selection, annotations)
+    if not {person.image.image_id for person in selection.people} <= verdict.digests.keys():
+        raise ArtifactError(f"{annotations}: validated without its images; {VALIDATE_AGAIN}")
 
     folder = manifest.parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     manifest.unlink(missing_ok=True)
     _remove_stale(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=_PLAN_PREFIX) as plans:
-        names = plan(selection.people, settings.shard_size, Path(plans))
+        names = plan(selection.people, settings.shard_size, Path(plans), verdict)
         with _progress(split, Path(plans), len(names)):
             cropped = json.dumps(form.content()) if form else ""
             _run([(name, plans, str(images.resolve()), str(folder), cropped) for name in names], settings)
@@ -90,6 +100,7 @@ def convert(
         "unlabelled": sum(not person.labelled for person in selection.people),
         "shards": shards,
         "dropped": dict(selection.dropped),
+        "validation": {kind: one.counts() for kind, one in verdicts.items()},
         "sources": {kind: {"file": path.name, "sha256": sha256(path)} for kind, path in sources.items()},
     }
     write_json(manifest, content)

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline_lib.artifacts import SCHEMA_VERSION
 from pipeline_lib.config import DatasetConfig, Split
 from pipeline_lib.data import coco
+from pipeline_lib.data.validation import validate, validate_detections
 from pipeline_lib.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -27,11 +28,14 @@ def inventory(dataset: DatasetConfig) -> dict[str, Any]:
         annotations = Path(split.annotations)
         found: dict[str, Any] = {"annotations": split.annotations}
         if name != "test":
-            selection = coco.ground_truth(annotations, dataset.keypoints, training=name == "train")
+            verdict = validate(annotations, dataset.keypoints, dataset.validation)
+            selection = coco.ground_truth(annotations, dataset.keypoints, training=name == "train", verdict=verdict)
             found |= {"persons": len(selection.people), "dropped": dict(selection.dropped)}
             _compare(annotations, "persons", found["persons"], persons.get(name))
         if name in images:
-            found["images"] = len(coco.images(annotations))
+            found["images"] = validate(annotations, dataset.keypoints, dataset.validation, annotated=False).entries[
+                "images"
+            ]
             _compare(annotations, "images", found["images"], images[name])
         if split.detections is not None:
             found["detections"] = _detections(split.detections, split, dataset)
@@ -62,10 +66,11 @@ def _detections(path: str, split: Split, dataset: DatasetConfig) -> int | None:
     """The boxes of persons in a detection file; None when it is not there; raises `DataError`."""
     if not Path(path).exists():
         return None
-    selection = coco.detections(Path(path), Path(split.annotations), dataset.keypoints)
-    if not selection.people:
+    verdict = validate_detections(Path(path), Path(split.annotations), dataset.validation)
+    dropped = verdict.number_dropped("detections")
+    if not (left := verdict.entries["detections"] - sum(dropped.values())):
         raise DataError(
-            f"{path}: no person in the images of {split.annotations} among the detections (dropped: {dict(selection.dropped)}); "
+            f"{path}: no person in the images of {split.annotations} among the detections (dropped: {dropped}); "
             "put the detections of this split there"
         )
-    return len(selection.people)
+    return left

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,13 +13,11 @@ import PIL.Image
 from pipeline_lib.artifacts import write_text
 from pipeline_lib.config import KeypointSchema
 from pipeline_lib.config.dataset import VIDEOS
-from pipeline_lib.data.coco import PERSON, box_of, integer_of, is_number, parse
+from pipeline_lib.data import coco_json
+from pipeline_lib.data.coco_json import PERSON, integer_of, parse
 from pipeline_lib.errors import DataError
 
 log = logging.getLogger(__name__)
-
-VISIBLE = (0, 1)
-"""Values of v: not labelled, labelled."""
 
 
 def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) -> dict[str, int]:
@@ -26,11 +25,12 @@ def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) 
 
     Labelled frames are kept, with the sizes of their files below `images`, and the people in them that have a box and
     keypoints; numbers are as in the videos' files, with `area`, the box's, and `num_keypoints` (v > 0). Videos come in the
-    order of their names.
+    order of their names. Whether numbers and images are what they should be is left to the validation of the joined file:
+    an image whose header cannot be read has no size, a person whose box is none no area.
 
     Raises:
         DataError: names the video's file and the item: not JSON, not of this form, an id that occurs twice, a person in no
-            image, other keypoints than those of `schema`, an image that is not there or cannot be read.
+            image, other keypoints than those of `schema`.
     """
     paths = sorted(folder.glob(VIDEOS))
     if not paths:
@@ -45,7 +45,7 @@ def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) 
         "annotations": joined.people,
         "categories": [{"id": PERSON, "name": "person", "keypoints": list(schema.names)}],
     }
-    write_text(annotations, json.dumps(content, allow_nan=False) + "\n")
+    write_text(annotations, json.dumps(content) + "\n")
     dropped = dict(sorted(joined.dropped.items()))
     log.info(
         "%s: %d videos, %d of %d frames are labelled, with %d people; dropped: %s",
@@ -94,7 +94,7 @@ class _Joined:
             if (reason := self._unusable(where, entry, labelled[image])) is not None:
                 self.dropped[reason] += 1
             else:
-                self.people.append(self._person(where, identity, image, entry))
+                self.people.append(_person(identity, image, entry))
 
     def _entries(
         self, content: Mapping[str, Any], key: str, path: Path
@@ -120,7 +120,7 @@ class _Joined:
         if not isinstance(labelled, bool):
             raise DataError(f"{where}: is_labeled is {labelled!r}; true or false is expected, as in PoseTrack 2018")
         if labelled:
-            height, width = _size(self._folder / name, where)
+            height, width = _size(self._folder / name)
             self.images.append({"id": identity, "file_name": name, "height": height, "width": width})
         return labelled
 
@@ -132,29 +132,21 @@ class _Joined:
             return "unlabelled_frame"
         return next((f"no_{key}" for key in ("bbox", "keypoints") if entry.get(key) in (None, [])), None)
 
-    def _person(self, where: str, identity: int, image: int, entry: Mapping[str, Any]) -> dict[str, Any]:
-        box, keypoints = box_of(entry, where), entry["keypoints"]
-        expected = 3 * len(self._schema.names)
-        wrong = [] if not isinstance(keypoints, list) else [value for value in keypoints if not is_number(value)]
-        if not isinstance(keypoints, list) or len(keypoints) != expected or wrong:
-            given = f"{len(keypoints)} values" if isinstance(keypoints, list) else repr(keypoints)
-            given = f"{wrong[0]!r} among its values" if wrong else given
-            raise DataError(
-                f"{where}: keypoints has {given}; {expected} numbers are expected, x, y, v for each of the "
-                f"{len(self._schema.names)} names of the data set's keypoint schema"
-            )
-        if (unknown := next((v for v in keypoints[2::3] if v not in VISIBLE), None)) is not None:
-            raise DataError(f"{where}: keypoints has a v of {unknown}; 0 (not labelled) or 1 is expected")
-        return {
-            "id": identity,
-            "image_id": image,
-            "category_id": PERSON,
-            "bbox": list(box),
-            "area": box[2] * box[3],
-            "iscrowd": 0,
-            "keypoints": keypoints,
-            "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
-        }
+
+def _person(identity: int, image: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An annotation as COCO has it."""
+    box, keypoints = coco_json.box(entry), entry["keypoints"]
+    labelled = [v for v in keypoints[2::3] if coco_json.is_number(v) and v > 0] if isinstance(keypoints, list) else []
+    return {
+        "id": identity,
+        "image_id": image,
+        "category_id": PERSON,
+        "bbox": entry["bbox"],
+        **({} if box is None else {"area": box[2] * box[3]}),
+        "iscrowd": 0,
+        "keypoints": keypoints,
+        "num_keypoints": len(labelled),
+    }
 
 
 def _list(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
@@ -164,14 +156,10 @@ def _list(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
     return entries
 
 
-def _size(path: Path, where: str) -> tuple[int, int]:
-    """(height, width) that the header of an image file has."""
+def _size(path: Path) -> tuple[int, int] | tuple[None, None]:
+    """(height, width) that the header of an image file has; nothing of one that cannot be read."""
     try:
         with PIL.Image.open(path) as image:
             return image.height, image.width
-    except FileNotFoundError:
-        raise DataError(
-            f"{where}: {path} is not there; unpack the images there, or correct `images` in the data set's configuration"
-        ) from None
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: {path} cannot be read ({error}); get it again") from None
+    except (OSError, SyntaxError, ValueError, struct.error, PIL.Image.DecompressionBombError):
+        return None, None

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline_lib.config import KeypointSchema
 from pipeline_lib.data import augment, coco, pose_errors, records
+from pipeline_lib.data.verdict import Verdict
 from pipeline_lib.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -41,13 +42,18 @@ class People:
     neighbours: Sequence[NDArray[np.intp]]
 
 
-def read_people(annotations: Path, schema: KeypointSchema, estimates: Iterable[Mapping[str, Any]] = ()) -> People:
-    """The people of a COCO keypoint file who have labelled keypoints.
+def read_people(
+    annotations: Path,
+    schema: KeypointSchema,
+    estimates: Iterable[Mapping[str, Any]] = (),
+    verdict: Verdict | None = None,
+) -> People:
+    """The people of a COCO keypoint file who have labelled keypoints, as `verdict` leaves them (see `coco.ground_truth`).
 
     `estimates` is a COCO result list of the same images; a person's keypoints that are not labelled come from the
     estimate of the image whose extent overlaps most with its box, if any does. Raises `DataError`.
     """
-    people = coco.ground_truth(annotations, schema, training=True).people
+    people = coco.ground_truth(annotations, schema, training=True, verdict=verdict).people
     labelled = np.array([person.keypoints for person in people], np.float64).reshape(-1, len(schema.names), 3)
     labelled *= labelled[..., 2:] > 0
     boxes = np.array([person.box for person in people], np.float64).reshape(-1, 4)

@@ -15,18 +15,19 @@ import numpy as np
 from pipeline_lib.artifacts import atomic_path, read_json, sha256, write_json
 from pipeline_lib.data import augment, crops
 from pipeline_lib.data.coco import Person
-from pipeline_lib.data.images import check, decode
+from pipeline_lib.data.images import decode, digest, plain
 from pipeline_lib.data.tfrecord import Feature, encode_example, write_record
-from pipeline_lib.errors import DataError, EvoPoseError
+from pipeline_lib.data.verdict import Verdict
+from pipeline_lib.errors import VALIDATE_AGAIN, DataError, EvoPoseError
 
 PATTERN = "[0-9]*-of-[0-9]*.tfrecord"
 DONE = ".done.json"
 
 
-def plan(people: Sequence[Person], shard_size: int, folder: Path) -> list[str]:
+def plan(people: Sequence[Person], shard_size: int, folder: Path, verdict: Verdict) -> list[str]:
     """Write the plan of each shard of `shard_size` people (the last may have fewer) into `folder`; the shards' names.
 
-    Workers get a plan's path instead of its records, so that a runner's job description stays small.
+    `verdict` says by which digest each image is known, and how it is read. Workers get a plan's path instead of its records, so that a runner's job description stays small.
     """
     parts = [people[start : start + shard_size] for start in range(0, len(people), shard_size)]
     names = [f"{number:05d}-of-{len(parts):05d}.tfrecord" for number in range(len(parts))]
@@ -43,6 +44,8 @@ def plan(people: Sequence[Person], shard_size: int, folder: Path) -> list[str]:
                     "score": person.score,
                     "height": person.image.height,
                     "width": person.image.width,
+                    "digest": verdict.digests[person.image.image_id],
+                    "reading": verdict.rewritten.get(person.image.image_id),
                 }
                 for person in part
             ],
@@ -75,7 +78,7 @@ def _write(name: str, plans: Path, images: Path, output: Path, form: crops.Form 
         for row in rows:
             if images / row["file_name"] != path:  # the people of an image follow one another
                 path = images / row["file_name"]
-                content = _read_image(path, row["height"], row["width"])
+                content = _read_image(path, row["digest"], row["reading"])
                 pixels = None if form is None else decode(np.frombuffer(content, np.uint8))
             features: dict[str, Feature] = {
                 "image": content,
@@ -89,19 +92,16 @@ def _write(name: str, plans: Path, images: Path, output: Path, form: crops.Form 
     return {"file": name, "examples": len(rows), "bytes": target.stat().st_size, "sha256": sha256(target)}
 
 
-def _read_image(path: Path, height: int, width: int) -> bytes:
-    """The bytes of an image file that can be decoded and has the annotated size; raises `DataError`.
+def _read_image(path: Path, known: int, reading: str | None) -> bytes:
+    """The bytes of an image for its records: those of its file, or of a PNG where it is not read as it is.
 
-    It is decoded here, once for all of its people, so that a damaged file ends the conversion and not a training.
+    Every image was decoded by the validation; here it is known by its digest. Raises `DataError` when it is another one.
     """
     try:
         content = path.read_bytes()
-        size = check(content)
+        if digest(content) != known:
+            raise ValueError("it has changed since it was validated")
+        return content if reading is None else plain(content, upright=reading == "upright")
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable as an image ({error}); download it again, or delete it") from None
-    if size != (height, width):
-        raise DataError(
-            f"{path}: {size[0]}x{size[1]} pixels (height x width), but its annotation says {height}x{width}; "
-            "annotations and images do not belong together"
-        )
-    return content
+        said = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: cannot be used ({said}); {VALIDATE_AGAIN}") from None

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pipeline_lib.config import KeypointSchema
 from pipeline_lib.data import coco
+from pipeline_lib.data.verdict import Verdict
 from pipeline_lib.errors import DataError
 from pipeline_lib.evaluate.results import result
 
@@ -45,10 +46,19 @@ def place(pose: Pose, box: coco.Box) -> Pose:
     return np.column_stack([pose * box[2:] + box[:2], np.ones(len(pose))])
 
 
-def predict(train_annotations: Path, annotations: Path, schema: KeypointSchema) -> list[dict[str, Any]]:
-    """The COCO result list of the mean training pose in every ground-truth box of `annotations`."""
-    pose = mean_pose(coco.ground_truth(train_annotations, schema, training=True).people)
+def predict(
+    train_annotations: Path,
+    annotations: Path,
+    schema: KeypointSchema,
+    train_verdict: Verdict | None = None,
+    verdict: Verdict | None = None,
+) -> list[dict[str, Any]]:
+    """The COCO result list of the mean training pose in every ground-truth box of `annotations`.
+
+    The verdicts are what the validation said of both (see `coco.ground_truth`).
+    """
+    pose = mean_pose(coco.ground_truth(train_annotations, schema, training=True, verdict=train_verdict).people)
     return [
         result(person.image.image_id, place(pose, person.box), person.score, threshold=0.0)
-        for person in coco.ground_truth(annotations, schema, training=False).people
+        for person in coco.ground_truth(annotations, schema, training=False, verdict=verdict).people
     ]

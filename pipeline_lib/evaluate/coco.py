@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline_lib.data.coco import PERSON
+from pipeline_lib.data.coco_json import PERSON
 from pipeline_lib.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pipeline_lib.config import EvaluationConfig, KeypointSchema
 from pipeline_lib.data import augment
-from pipeline_lib.data.images import decode
+from pipeline_lib.data.images import read
 from pipeline_lib.data.refinement import extent
-from pipeline_lib.errors import ArtifactError, DataError
+from pipeline_lib.errors import ArtifactError
 from pipeline_lib.evaluate.flip import mirror
 from pipeline_lib.evaluate.predict import PROGRESS_SECONDS, to_image
 
@@ -83,6 +83,7 @@ def refine(
     size: tuple[int, int],
     schema: KeypointSchema,
     settings: EvaluationConfig,
+    upright: Collection[int] = (),
 ) -> list[dict[str, Any]]:
     """The result list with refined coordinates; all else, scores included, stays.
 
@@ -93,6 +94,7 @@ def refine(
         size: (height, width) of the refiner's input.
         schema: the keypoints of the results.
         settings: batch, threads, and whether coordinates are averaged with those of the mirrored crop.
+        upright: the images that are turned as their EXIF orientation says.
 
     Raises:
         ArtifactError: a result with other keypoints, or of an image that is not among `images`.
@@ -101,7 +103,7 @@ def refine(
     refined = [dict(result) for result in results]
     started = reported = time.monotonic()
     done = 0
-    crops = _crops(results, images, size, schema, settings.cpu_threads)
+    crops = _crops(results, images, upright, size, schema, settings.cpu_threads)
     for batch in _parts(crops, settings.batch):
         # Every batch has the same size, or else the last one would be compiled anew.
         padded = [*batch, *[batch[-1]] * (settings.batch - len(batch))]
@@ -144,6 +146,7 @@ def _points(
 def _crops(
     results: Sequence[Mapping[str, Any]],
     images: Mapping[int, Path],
+    upright: Collection[int],
     size: tuple[int, int],
     schema: KeypointSchema,
     threads: int,
@@ -166,7 +169,7 @@ def _crops(
 
     def load(item: tuple[int, list[tuple[int, Floats]]]) -> list[Crop]:
         image_id, poses = item
-        pixels = _read(images[image_id])
+        pixels = read(images[image_id], image_id in upright)
         return [_crop(place, pixels, pose, size, schema) for place, pose in poses]
 
     with ThreadPoolExecutor(threads) as pool:
@@ -186,13 +189,3 @@ def _crop(place: int, pixels: Pixels, pose: Floats, size: tuple[int, int], schem
     moved[:, 2] = pose[:, 2] > 0
     moved[moved[:, 2] == 0] = 0
     return Crop(place, image, moved, augment.inverse(affine))
-
-
-def _read(path: Path) -> Pixels:
-    try:
-        image = decode(np.frombuffer(path.read_bytes(), np.uint8))
-    except OSError as error:
-        raise DataError(f"{path}: not readable ({error.strerror}); put the images of the data set there") from None
-    if image is None:
-        raise DataError(f"{path}: the image cannot be decoded; replace it")
-    return image

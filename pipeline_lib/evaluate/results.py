@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline_lib.data.coco import PERSON
+from pipeline_lib.data.coco_json import PERSON
 
 
 def person_score(maxima: npt.ArrayLike, box_score: float, threshold: float) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.artifacts import atomic_path
-from pipeline_lib.data.coco import PERSON
+from pipeline_lib.data.coco_json import PERSON
 from pipeline_lib.errors import ConfigError, DataError
 
 COUNTED = 20

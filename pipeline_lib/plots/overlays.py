@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from pipeline_lib.artifacts import atomic_path
 from pipeline_lib.config import KeypointSchema
+from pipeline_lib.data.images import read
 from pipeline_lib.errors import ConfigError, DataError
 from pipeline_lib.plots import style
 
@@ -70,8 +71,10 @@ def persons(
         found[result["image_id"]].append(_array(result["keypoints"], len(sigmas)))
     wanted = defaultdict(list)
     for annotation in sorted(annotations, key=lambda one: (one["image_id"], one["id"])):
+        if annotation.get("iscrowd"):  # need not have any keypoints
+            continue
         truth = _array(annotation["keypoints"], len(sigmas))
-        if (truth[:, 2] > 0).any() and not annotation.get("iscrowd"):
+        if (truth[:, 2] > 0).any():
             wanted[annotation["image_id"]].append((annotation, truth))
     paired = []
     for image, people in wanted.items():
@@ -175,10 +178,16 @@ def _apply(matrix: Floats, keypoints: Floats) -> Floats:
     return np.asarray(keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2])
 
 
-def sheet(people: Sequence[Person], images: Mapping[int, Path], schema: KeypointSchema, title: str = "") -> Image.Image:
+def sheet(
+    people: Sequence[Person],
+    images: Mapping[int, Path],
+    schema: KeypointSchema,
+    title: str = "",
+    upright: Collection[int] = (),
+) -> Image.Image:
     """A contact sheet: each person's ground truth (left) and prediction (right), with their similarity.
 
-    `images`: the file of each image id. Raises `DataError` when there is nobody to draw or an image cannot be read.
+    `images`: the file of each image id; those of `upright` are turned as their EXIF orientation says. Raises `DataError` when there is nobody to draw or an image cannot be read.
     """
     if not people:
         raise DataError("there is no person with labelled keypoints to draw; check the annotations of this split")
@@ -190,13 +199,12 @@ def sheet(people: Sequence[Person], images: Mapping[int, Path], schema: Keypoint
     _header(pen, title)
     for index, person in enumerate(people):
         x, y = SPACE + index % columns * width, HEADER + index // columns * height
-        image = read_image(images[person.annotation["image_id"]])
+        identity = person.annotation["image_id"]
+        image = read(images[identity], identity in upright)
         for offset, picture in zip((0, PANEL_WIDTH + GAP), panels(image, person, schema), strict=True):
             drawn.paste(Image.fromarray(picture), (x + offset, y + CAPTION))
         outcome = f"OKS {person.similarity:.2f}" if person.prediction is not None else "no prediction"
-        pen.text(
-            (x, y + 3), f"image {person.annotation['image_id']}, person {person.annotation['id']}", TEXT, _font(12)
-        )
+        pen.text((x, y + 3), f"image {identity}, person {person.annotation['id']}", TEXT, _font(12))
         pen.text((x + PANEL_WIDTH + GAP, y + 3), outcome, TEXT, _font(13))
     return drawn
 
@@ -213,15 +221,6 @@ def _header(pen: ImageDraw.ImageDraw, title: str) -> None:
 
 def _font(size: int) -> Any:
     return ImageFont.load_default(size)
-
-
-def read_image(path: Path) -> Pixels:
-    """An image as RGB (H, W, 3); raises `DataError` naming the file when it cannot be read."""
-    try:
-        with Image.open(path) as stream:
-            return np.asarray(stream.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"{path}: not readable as an image ({error}); check the folder of the images") from None
 
 
 def save(drawn: Image.Image, path: str | PathLike[str]) -> None:

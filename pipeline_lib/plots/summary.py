@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.artifacts import SCHEMA_VERSION, read_json
+from pipeline_lib.data.verdict import Verdict
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.plots import comparison, pages
 from pipeline_lib.plots.metrics import METRICS, UNDEFINED
 from pipeline_lib.plots.pages import Part, Table
 from pipeline_lib.plots.tables import Comparison, Individual
-from pipeline_lib.search import population
+from pipeline_lib.search import convergence, population
+from pipeline_lib.search.fitness import fitness
 from pipeline_lib.search.genotype import CHANNEL_UNIT
 
 MEGA = 1e6
+DONE = {"drop": "dropped", "repair": "repaired", "accept": "accepted"}
+"""What a policy has done."""
 SHOWN = 5
 """Failed trainings whose reasons are listed."""
 
@@ -25,7 +29,10 @@ _METRICS_FILE = re.compile(r"metrics_(?P<boxes>\w+)\.json")
 
 @dataclass(frozen=True)
 class Metrics:
-    """A metrics_<boxes>.json: COCO metrics of a network on ground truth boxes or detections."""
+    """A metrics_<boxes>.json: COCO metrics of a network on ground truth boxes or detections.
+
+    `left_out`: how many images and persons the validation left out of them, where it left out any.
+    """
 
     network: str
     boxes: str
@@ -33,6 +40,7 @@ class Metrics:
     explanations: Mapping[str, str]
     persons: int
     images: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -53,6 +61,7 @@ class Run:
     places: Mapping[str, str] | None = None
     fitness: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    validation: Mapping[str, Verdict] = field(default_factory=dict)
 
 
 def read_metrics(paths: Iterable[str | PathLike[str]]) -> list[Metrics]:
@@ -72,6 +81,7 @@ def read_metrics(paths: Iterable[str | PathLike[str]]) -> list[Metrics]:
                 explanations={key: text for key, text in content["explanations"].items() if key in METRICS},
                 persons=int(content["persons"]),
                 images=int(content["images"]),
+                left_out={what: int(number) for what, number in content.get("left_out", {}).items() if number},
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ArtifactError(f"{path}: not a metrics file ({error!r}); delete it and run again") from None
@@ -81,7 +91,8 @@ def read_metrics(paths: Iterable[str | PathLike[str]]) -> list[Metrics]:
 
 def parts(run: Run) -> list[Part]:
     """The summary's parts in the order of the story."""
-    found = [Part("Search", _search(run))] if run.pools else []
+    found = [Part("Data", _data(run.validation))] if run.validation else []
+    found += [Part("Search", _search(run))] if run.pools else []
     if run.compared:
         found.append(Part("Weight transfer (generation 1)", _comparison(run.compared)))
     if run.champion is not None:
@@ -100,6 +111,27 @@ def counts(run: Run) -> dict[str, int]:
         "evaluations": len(individuals),
         "failed": sum(one.status != "ok" for one in individuals),
     }
+
+
+def _data(validation: Mapping[str, Verdict]) -> list[str | Table]:
+    rows = [
+        (name, kind, DONE[found.policy], f"{found.number:,}")
+        for name, verdict in validation.items()
+        for kind, found in verdict.found.items()
+    ]
+    looked_at = "; ".join(
+        f"{name}: {', '.join(f'{number:,} {what}' for what, number in verdict.entries.items() if number)}"
+        for name, verdict in validation.items()
+    )
+    if not rows:
+        return [f"The validation found nothing wrong ({looked_at})."]
+    examples = [
+        f"{name}, {kind}: {'; '.join(found.examples)}{', ...' if found.number > len(found.examples) else '.'}"
+        for name, verdict in validation.items()
+        for kind, found in verdict.found.items()
+    ]
+    table = Table(("what", "kind", "done", "number"), rows, left=3)
+    return [f"What the validation found ({looked_at}), and the first of each kind:", table, *examples]
 
 
 def _search(run: Run) -> list[str | Table]:
@@ -125,10 +157,39 @@ def _search(run: Run) -> list[str | Table]:
         f"{_numbered(counted['generations'], 'generation')} after the ancestor, "
         f"{_numbered(counted['evaluations'], 'network')} trained{failed}. "
         "J and loss: lower is better.",
-        *([run.fitness] if run.fitness else []),
+        *filter(None, [ending(run), run.fitness]),
         Table(header, rows),
         *_failures(run),
     ]
+
+
+def ending(run: Run) -> str:
+    """Where and why a search with `search.convergence` ended; nothing of another one."""
+    search = run.settings.get("search") or {}
+    settings = search.get("convergence")
+    if not settings:
+        return ""
+    best = [
+        min(
+            (
+                fitness(one.loss, one.parameters, search["target_parameters"], search["gamma"])
+                for one in pool
+                if one.loss is not None and one.status == "ok"
+            ),
+            default=None,
+        )
+        for pool in run.pools.values()
+    ]
+    last, end = max(run.pools), convergence.end(best, **settings)
+    gain = f" by {100 * settings['min_gain']:g} %" if settings["min_gain"] else ""
+    waited = f"{settings['patience']} in a row" if settings["patience"] > 1 else "one"
+    if end > last:
+        return f"The search went on to its last generation: it never had {waited} in which J did not fall{gain} (search.convergence)."
+    given = f", those after generation {end} having been given" if end < last else ""
+    return (
+        f"The search ended after generation {last} of at most {search['generations']}{given}: it had {waited} in which J did "
+        f"not fall{gain} (search.convergence)."
+    )
 
 
 def _failures(run: Run) -> list[str]:
@@ -181,9 +242,12 @@ def _metrics(run: Run) -> list[str | Table]:
     data = "; ".join(
         f"{persons} persons with labelled keypoints in {images} images" for persons, images in sorted(sizes)
     )
+    left_out = {what: number for row in everything for what, number in row.left_out.items()}
+    less = ", ".join(f"{number:,} {what}" for what, number in left_out.items())
     return [
         f"Keypoint precision and recall on the validation split by pycocotools ({data}); 0 to 1, higher is better. "
         "The mean pose puts the average person into each box.",
+        *([f"Left out by the validation, and not evaluated: {less}."] if less else []),
         Table(("network", "boxes", *METRICS), rows, left=2),
         *notes,
     ]
@@ -221,9 +285,15 @@ def as_json(run: Run) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "experiment": run.experiment,
         "settings": dict(run.settings),
+        "validation": {
+            name: {"entries": verdict.entries}
+            | {"found": {kind: found.model_dump(mode="json") for kind, found in verdict.found.items()}}
+            for name, verdict in run.validation.items()
+        },
         "search": counts(run)
         | {
             "fitness": run.fitness,
+            "ending": ending(run),
             "best": [{"pool": pool} | asdict(best[0]) for pool, best in run.pools.items()],
         }
         if run.pools

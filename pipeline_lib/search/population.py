@@ -11,13 +11,13 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline_lib.artifacts import SCHEMA_VERSION, read_json, write_json
+from pipeline_lib.artifacts import SCHEMA_VERSION, read_csv, read_json, write_json
 from pipeline_lib.config import Genotype, NonNegative, Positive, Section
-from pipeline_lib.errors import ArtifactError, EvoPoseError
+from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
 from pipeline_lib.explain import explain
 from pipeline_lib.search.breed import Fallback, Offspring
 from pipeline_lib.search.fitness import fitness
-from pipeline_lib.search.genotype import Nesting, encode, key
+from pipeline_lib.search.genotype import Nesting, decode_text, encode, key
 from pipeline_lib.search.selection import select
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -208,6 +208,15 @@ def rank(
             )
         pool.append((score, Origin(generation=children.generation, child=child.index)))
     pool += [(parent, parent.origin) for parent in parents]
+    return _ranked(pool, target, gamma)
+
+
+def rank_again(pool: Sequence[Individual], target: float, gamma: float) -> list[Individual]:
+    """A pool with J of another T or Gamma, best first; equals stay in the order of `pool`."""
+    return _ranked([(one, one.origin) for one in pool], target, gamma)
+
+
+def _ranked(pool: Sequence[tuple[Score | Individual, Origin]], target: float, gamma: float) -> list[Individual]:
     values = [
         float("nan") if one.loss is None or one.status == "failed" else fitness(one.loss, one.parameters, target, gamma)
         for one, _ in pool
@@ -229,6 +238,30 @@ def rank(
             )
         )
     return ranked
+
+
+def read_pool(path: str | PathLike[str]) -> list[Individual]:
+    """The pool of a population.csv in the order of its rows; raises `ArtifactError` naming the file and line."""
+    pool = []
+    for line, row in enumerate(read_csv(path), start=2):
+        try:
+            individual = Individual(
+                **{name: int(row[name]) for name in ("rank", "parameters", "multiply_adds")},
+                **{name: float(row[name]) if row[name] else None for name in ("loss", "fitness")},
+                status=row["status"],
+                reason=row.get("reason", ""),
+                genotype=key(decode_text(row["genotype"])),
+                origin=Origin(generation=int(row["generation"]), child=int(row["child"])),
+            )
+        except KeyError as error:
+            raise ArtifactError(f"{path}: there is no column {error.args[0]}; make the file again") from None
+        except (ConfigError, ValueError) as error:
+            problem = explain(error) if isinstance(error, ValidationError) else error
+            raise ArtifactError(f"{path}, line {line}: {problem}; make the file again") from None
+        pool.append(individual)
+    if not pool:
+        raise ArtifactError(f"{path}: has no rows; delete it and run again")
+    return pool
 
 
 def population_rows(ranked: Sequence[Individual], survivors: int) -> list[dict[str, Any]]:

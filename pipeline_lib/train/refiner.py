@@ -12,7 +12,7 @@ from keras import ops
 
 from pipeline_lib import artifacts, devices
 from pipeline_lib.config import RefineConfig, RefinerTraining
-from pipeline_lib.data import records, refinement
+from pipeline_lib.data import records, refinement, verdict
 from pipeline_lib.nets import pretrained, registry
 from pipeline_lib.nets.maps import flat, mean_position, offsets, outer, refiner_input
 from pipeline_lib.train.model import PoseModel
@@ -84,6 +84,8 @@ def train(
     val_manifest: Path,
     val_annotations: Path,
     val_estimates: Estimates,
+    train_validation: Path | None = None,
+    val_validation: Path | None = None,
     weights: str | os.PathLike[str],
     history: str | os.PathLike[str],
     report: str | os.PathLike[str],
@@ -98,6 +100,7 @@ def train(
         train_annotations, val_annotations: what they were made from.
         train_estimates, val_estimates: COCO result lists of a pose network on these; they stand for keypoints that are
             not labelled. May be empty.
+        train_validation, val_validation: what the validation said of the annotations; None: they are validated here.
         weights, history, report: files to write; the report says what was inherited from `settings.pretrained`.
         settings: the network, and its training.
         seed: of initial weights, order, augmentation and errors.
@@ -116,13 +119,18 @@ def train(
         initial, inheritance = pretrained.inherit_refiner(settings.pretrained, network, seed, schema.names)
         log.info("refiner: %s", pretrained.summary(inheritance))
     artifacts.write_json(report, inheritance)
+    verdicts = [None if path is None else verdict.read(path) for path in (train_validation, val_validation)]
     training, validation = (
-        partial(refinement.dataset, people=refinement.read_people(path, schema, estimates))
-        for path, estimates in ((train_annotations, train_estimates), (val_annotations, val_estimates))
+        partial(refinement.dataset, people=refinement.read_people(path, schema, estimates, said))
+        for path, estimates, said in (
+            (train_annotations, train_estimates, verdicts[0]),
+            (val_annotations, val_estimates, verdicts[1]),
+        )
     )
     inputs = {
         "pose_sigma": settings.pose_sigma,
         "annotations": [artifacts.sha256(path) for path in (train_annotations, val_annotations)],
+        "validation": [path and artifacts.sha256(path) for path in (train_validation, val_validation)],
         "estimates": [list(train_estimates), list(val_estimates)],
     }
     train_network(

@@ -26,6 +26,7 @@ TRIES = 30
 
 # Of each program of a search, the files that it writes.
 WRITES = {
+    "validate.py": ["train.json", "val.json"],
     "convert.py": ["manifest.json"],
     "ancestor.py": ["children.json", "genotypes.csv"],
     "initialise.py": ["initial.safetensors"],
@@ -106,7 +107,7 @@ class Search:
         if kill is not None and kill.program:
             content = {"program": kill.program, "moment": kill.moment, "victim": kill.victim, "phase": kill.phase}
             self._chaos.write_text(json.dumps(content | {"log": str(self._log)}))
-        process = self._start()
+        process = self.started()
         if kill is not None and not kill.program:
             try:
                 process.wait(float(self._rng.uniform(2, 20)))
@@ -132,7 +133,8 @@ class Search:
         names = ("*.safetensors", "population.csv", "*.json", "genotypes.csv")
         return {str(path.relative_to(root)): path.read_bytes() for name in names for path in sorted(root.rglob(name))}
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def started(self) -> subprocess.Popen[bytes]:
+        """Snakemake, in a process group of its own."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE")}
         environment |= {"EVOPOSE_CHAOS": str(self._chaos), "PYTHONPATH": f"{INJECT}:{ROOT}"}
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile"), "search"]

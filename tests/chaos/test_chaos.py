@@ -1,5 +1,11 @@
 """A few kills of many (`make chaos`)."""
 
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,12 +31,18 @@ def test_the_histogram_counts_kills() -> None:
     assert counted == {"train.py writing": ["2", "##"], harness.BETWEEN: ["1", "#"]}
 
 
-@pytest.mark.slow
-def test_a_search_that_is_killed_comes_to_the_same_end(tmp_path: Path) -> None:
-    calm = harness.Search(tmp_path / "calm", 1)
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The end of a search that nobody disturbs."""
+    calm = harness.Search(tmp_path_factory.mktemp("calm") / "search", 1)
     calm.finish()
-    expected = calm.outcome()
-    assert {"champion.safetensors", "search/gen_002/population.csv"} <= set(expected)
+    found = calm.outcome()
+    assert {"champion.safetensors", "search/gen_002/population.csv"} <= set(found)
+    return found
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_comes_to_the_same_end(expected: dict[str, bytes], tmp_path: Path) -> None:
     killed = harness.Search(tmp_path / "killed", 2)
     for kill in (
         harness.Kill("transfer.py", "inside:initial.safetensors", "child"),
@@ -43,3 +55,35 @@ def test_a_search_that_is_killed_comes_to_the_same_end(tmp_path: Path) -> None:
     killed.finish()
     assert killed.outcome() == expected
     assert len(killed.kills) == 4
+
+
+@pytest.mark.slow
+def test_a_search_that_is_asked_to_end_comes_to_the_same_end(expected: dict[str, bytes], tmp_path: Path) -> None:
+    """SIGTERM: to the whole process group, as preemptible machines and schedulers do, and to Snakemake alone."""
+    search = harness.Search(tmp_path / "asked", 3)
+    ancestor, child = (search.place.folder / f"results/tiny/search/gen_{g:03d}/child_00" for g in (0, 1))
+    with search.started() as process:
+        _until(lambda: any(ancestor.glob(".training/*/attempts.json")), process)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(120) != 0
+    (attempts,) = ancestor.glob(".training/*/attempts.json")
+    assert json.loads(attempts.read_text()) == {"started": 1, "preempted": 1}
+    assert not (ancestor / "weights.safetensors").exists()
+    with search.started() as process:
+        _until(lambda: any(child.glob(".training/*/attempts.json")), process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(300) != 0
+    # Snakemake lets the jobs that run come to their end, and begins no other.
+    assert (child / "weights.safetensors").exists() and not (child / ".training").exists()
+    assert not (child.parent / "population.csv").exists()
+    search.finish()
+    assert search.outcome() == expected
+
+
+def _until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        assert process.poll() is None, "Snakemake ended before"
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within 5 minutes")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline_lib.config import COCO_KEYPOINTS, KeypointSchema
-from pipeline_lib.data.coco import Part, detections, ground_truth, sanitise
+from pipeline_lib.config import COCO_KEYPOINTS, KeypointSchema, ValidationConfig
+from pipeline_lib.data.coco import Part, Selection, detections, ground_truth, sanitise
+from pipeline_lib.data.validation import validate
 from pipeline_lib.errors import DataError
 
 POINTS = KeypointSchema(names=("a", "b"), sigmas=(0.1, 0.1))
@@ -60,8 +61,13 @@ def mixed(write: Any) -> Path:
     )
 
 
+def selected(path: Path, training: bool) -> Selection:
+    verdict = validate(path, POINTS, ValidationConfig(unknown_image="drop"))
+    return ground_truth(path, POINTS, training=training, verdict=verdict)
+
+
 def test_training_keeps_labelled_people_only(mixed: Path) -> None:
-    selection = ground_truth(mixed, POINTS, training=True)
+    selection = selected(mixed, training=True)
     assert [person.annotation_id for person in selection.people] == [1, 7]
     assert selection.dropped == {
         "all_keypoints_invisible": 1,
@@ -73,7 +79,7 @@ def test_training_keeps_labelled_people_only(mixed: Path) -> None:
 
 
 def test_validation_keeps_crowds_and_unlabelled_people_with_nothing_visible(mixed: Path) -> None:
-    selection = ground_truth(mixed, POINTS, training=False)
+    selection = selected(mixed, training=False)
     assert {person.annotation_id: person.labelled for person in selection.people} == {
         1: True,
         2: False,
@@ -187,14 +193,6 @@ def test_a_hold_out_of_nothing_is_refused(held_out: bool) -> None:
         Part(1e-9, held_out=held_out).of(range(118_287))
 
 
-def test_missing_image_files_are_dropped(write: Any, tmp_path: Path) -> None:
-    path = write([annotation(1, 1), annotation(2, 2), annotation(3, 2)], [image(1), image(2)])
-    (tmp_path / "1.jpg").write_bytes(b"")
-    selection = ground_truth(path, POINTS, training=True, images=tmp_path)
-    assert [person.annotation_id for person in selection.people] == [1]
-    assert selection.dropped == {"missing_image_file": 2}
-
-
 @pytest.mark.parametrize(
     ("box", "clean"),
     [
@@ -238,7 +236,7 @@ def test_detections(write: Any, tmp_path: Path) -> None:
     assert [person.box for person in selection.people[:2]] == [(-9.5, 90, 500, 600), (1.5, 2, 3, 4)]
     assert {person.annotation_id for person in selection.people} == {0}
     assert {person.keypoints for person in selection.people} == {(0.0,) * 51}
-    assert selection.dropped == {"other_category": 1, "unknown_image": 1}
+    assert selection.dropped == {"detection_of_unknown_image": 1, "other_category": 1}
 
 
 @pytest.mark.parametrize(
@@ -256,6 +254,7 @@ def test_detections(write: Any, tmp_path: Path) -> None:
         ({"image_id": True}, r"annotations\[1\].*image_id"),
         ({"image_id": 1.5}, r"annotations\[1\].*image_id"),
         ({"image_id": "one"}, r"annotations\[1\].*image_id"),
+        ({"image_id": 9}, r"annotations\[1\].*image_id is 9, which none of the 1 images has"),
         ({"id": 1}, r"annotations\[1\].*id 1 occurs twice"),
     ],
 )

@@ -124,6 +124,24 @@ def test_the_papers_values_are_the_defaults():
             "final.models.m: pretrained: weights come from there or",
         ),
         ({"search__children": {2: 4}}, "entry for generation 1"),
+        ({"resume_from": 5}, "resume_from: 5, but the search has 3 generations (search.generations); at most 4"),
+        ({"resume_from": 0}, "resume_from: Input should be greater than 0"),
+        ({"only": 4}, "only: generation 4 is none of those that could be made, 0 to 3"),
+        ({"only": 2, "resume_from": 3}, "only: generation 2 is none of those that could be made, 3 to 3"),
+        ({"only": True}, "only: a section is expected (given: True)"),
+        ({"only": {"children": [1]}}, "only.generation: Field required"),
+        ({"only": {"generation": 1, "children": []}}, "only.children"),
+        ({"only": {"generation": 1, "children": [3, 1, 3]}}, "only: children [3, 1, 3]: name each once"),
+        (
+            {"only": {"generation": 1, "children": [4, 3]}},
+            "only.children: the last child of generation 1 is 3, not 4",
+        ),
+        ({"only": {"generation": 0, "children": [1]}}, "the last child of generation 0 is 0, not 1"),
+        ({"branch": "b"}, "branch: say which is the first generation of its own, such as resume_from: 3"),
+        ({"branch": "a@b", "resume_from": 1}, "branch: letters (A-Z, a-z), digits"),
+        ({"search__convergence": {}}, "search.convergence.patience: Field required"),
+        ({"search__convergence": {"patience": 0}}, "search.convergence.patience: Input should be greater than 0"),
+        ({"search__convergence": {"patience": 1, "min_gain": 1.0}}, "search.convergence.min_gain"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(change, expected):
@@ -459,6 +477,23 @@ def test_keypoints_have_to_be_consistent(change, expected):
     values = {"names": ("a", "b", "c"), "sigmas": (0.1, 0.2, 0.3), "flip_pairs": (("a", "c"),)}
     assert KeypointSchema(**values).flip_permutation() == (2, 1, 0)
     assert expected in message(changed(dataset__keypoints=values | change))
+
+
+def test_a_part_of_a_search():
+    whole = config.load(MINIMAL)
+    assert (whole.only, whole.folder, whole.first_generation) == (None, "test", 0)
+    one = config.load(changed(only=2))
+    assert one.only == config.Only(generation=2) and one.first_generation == 2
+    children = config.load(changed(only={"generation": 3, "children": [3, 0]}, resume_from=1))
+    assert children.only.children == (3, 0) and children.first_generation == 3
+    branch = config.load(changed(branch="small", resume_from=4))
+    assert (branch.folder, branch.first_generation) == ("test@small", 4)
+
+
+@pytest.mark.parametrize("change", [{"resume_from": 1}, {"only": 0}, {"branch": "b"}])
+def test_a_part_of_no_search_is_refused(change):
+    raw = changed(search__enabled=False, final__models={"s": {"network": "evopose2d_s"}}, **change)
+    assert f"{next(iter(change))}: there is no search (search.enabled); leave it out" in message(raw)
 
 
 # Schema, manual and shipped configurations

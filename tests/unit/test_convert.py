@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, KeypointSchema, Reach
+from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, KeypointSchema, Reach, ValidationConfig
 from pipeline_lib.data import convert as conversion
 from pipeline_lib.data import images, shards
 from pipeline_lib.data.convert import convert
 from pipeline_lib.data.tfrecord import decode_example, encode_example
-from pipeline_lib.errors import ConfigError, DataError
+from pipeline_lib.data.validation import validate
+from pipeline_lib.data.verdict import Verdict
+from pipeline_lib.errors import ArtifactError, ConfigError, DataError
 
 ROOT = Path(__file__).parents[2]
 POINTS = KeypointSchema(names=("a", "b"), sigmas=(0.1, 0.1))
@@ -54,7 +56,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(source: Path, output: Path, purpose: conversion.Purpose = "training", **settings: Any) -> dict[str, Any]:
+def run(
+    source: Path,
+    output: Path,
+    purpose: conversion.Purpose = "training",
+    verdict: Verdict | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
     return convert(
         output / "manifest.json",
         annotations=source / "annotations.json",
@@ -64,6 +72,7 @@ def run(source: Path, output: Path, purpose: conversion.Purpose = "training", **
         purpose=purpose,
         schema=POINTS,
         settings=ConversionSettings(**{"shard_size": 3, **settings}),
+        verdict=verdict,
     )
 
 
@@ -182,69 +191,89 @@ NOISE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 JPEG, PNG = (cv2.imencode(kind, NOISE)[1].tobytes() for kind in (".jpg", ".png"))
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (b"no image at all", r"b\.png: not readable as an image"),
-        (JPEG[: len(JPEG) // 2], r"b\.png: not readable as an image \(image file is truncated"),
-        (JPEG[:-2], r"b\.png: not readable as an image \(image file is truncated"),
-        (PNG[: len(PNG) // 2], r"b\.png: not readable as an image \(its pixels cannot be decoded\); download it again"),
-        (cv2.imencode(".png", np.zeros((40, 30), np.uint8))[1].tobytes(), r"b\.png: 40x30 pixels.*30x40"),
-        (cv2.imencode(".png", np.zeros((30, 41), np.uint8))[1].tobytes(), r"b\.png: 30x41 pixels.*30x40"),
-    ],
-    ids=["damaged", "half a JPEG", "JPEG without its end", "half a PNG", "turned", "wider"],
-)
+def copied(source: Path, folder: Path) -> Path:
+    for name in ("annotations.json", "detections.json", "a.jpg", "sub/b.png", "c.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes((source / name).read_bytes())
+    return folder
+
+
+def test_what_is_fatal_is_named_before_anything_is_written(source: Path, tmp_path: Path) -> None:
+    (copied(source, tmp_path) / "sub/b.png").write_bytes(PNG[: len(PNG) // 2])
+    with pytest.raises(
+        DataError, match=r"b\.png: image 8 of annotations\.json: its pixels cannot be decoded; get it again"
+    ):
+        run(tmp_path, tmp_path / "records")
+    assert not (tmp_path / "records").exists()
+
+
+@pytest.mark.parametrize("change", ["another image", "one bit", "gone"])
 @pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
-def test_unusable_images_are_named_and_leave_no_manifest(
-    source: Path, tmp_path: Path, damage: bytes, message: str, mode: str
+def test_images_that_changed_after_the_validation_are_named_and_leave_no_manifest(
+    source: Path, tmp_path: Path, change: str, mode: str
 ) -> None:
-    for name in ("annotations.json", "a.jpg", "c.jpg"):
-        (tmp_path / name).write_bytes((source / name).read_bytes())
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub/b.png").write_bytes(damage)
+    picture = copied(source, tmp_path) / "sub/b.png"
+    verdict = validate(tmp_path / "annotations.json", POINTS, ValidationConfig(), images=tmp_path)
+    content = bytearray(picture.read_bytes())
+    content[-1] ^= 1
+    picture.unlink()
+    if change != "gone":
+        picture.write_bytes(PNG if change == "another image" else bytes(content))
     (tmp_path / "records").mkdir()
     (tmp_path / "records/manifest.json").write_text("{}")
-    with pytest.raises(DataError, match=message):
-        run(tmp_path, tmp_path / "records", mode=mode)
+    said = "No such file" if change == "gone" else "it has changed since it was validated"
+    with pytest.raises(DataError, match=rf"b\.png: cannot be used \({said}.*\); validate it again: .*-R validate"):
+        run(tmp_path, tmp_path / "records", mode=mode, verdict=verdict)
     whole = {"00000-of-00003.tfrecord", "00002-of-00003.tfrecord"}
     assert set(contents(tmp_path / "records")) <= whole, "nothing is left of the shard with that image"
 
 
+def test_a_verdict_of_annotations_alone_is_not_enough(source: Path, tmp_path: Path) -> None:
+    verdict = validate(source / "annotations.json", POINTS, ValidationConfig())
+    with pytest.raises(ArtifactError, match="validated without its images"):
+        run(source, tmp_path, verdict=verdict)
+
+
 def test_a_cut_jpeg_is_recognised_where_opencv_fills_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert images.check(JPEG) == images.check(PNG) == (30, 40)
+    assert images.look(JPEG).size(False) == images.look(PNG).size(False) == (30, 40)
     monkeypatch.setattr(images, "decode", lambda encoded: NOISE)  # as OpenCV 4 does
-    with pytest.raises(OSError, match="truncated"):
-        images.check(JPEG[: len(JPEG) // 2])
+    found = images.look(JPEG[: len(JPEG) // 2])
+    assert found.kind == "truncated_image" and "truncated" in found.problem
 
 
-def test_an_image_is_decoded_once_whoever_is_on_it(
+def test_an_image_is_read_once_for_all_of_its_people(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked = []
-    monkeypatch.setattr(shards, "check", lambda content: checked.append(content) or images.check(content))
+    known = []
+    monkeypatch.setattr(shards, "digest", lambda content: known.append(content) or images.digest(content))
     assert run(source, tmp_path, mode="in_memory", shard_size=10)["examples"] > 3
-    assert len(checked) == 3
+    assert len(known) == 3
 
 
 @pytest.mark.parametrize(
     ("purpose", "examples", "dropped"),
     [
-        ("training", 4, {"crowd": 1, "missing_image_file": 4}),
-        ("ground_truth", 5, {"missing_image_file": 4}),
-        ("detections", 1, {"missing_image_file": 1, "other_category": 1}),
+        ("training", 5, {"of_dropped_image": 3, "invalid_box": 1}),  # a crowd is among the three
+        ("ground_truth", 5, {"of_dropped_image": 3, "invalid_box": 1}),
+        ("detections", 1, {"of_dropped_image": 1, "other_category": 1}),
     ],
 )
-def test_people_whose_image_is_not_there_are_dropped(
+def test_people_of_images_that_are_dropped_are_dropped(
     source: Path, tmp_path: Path, purpose: conversion.Purpose, examples: int, dropped: dict[str, int]
 ) -> None:
-    for name in ("annotations.json", "c.jpg"):
-        (tmp_path / name).write_bytes((source / name).read_bytes())
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub/b.png").write_bytes((source / "sub/b.png").read_bytes())
+    (copied(source, tmp_path) / "sub/b.png").unlink()
     found = [{"image_id": i, "category_id": c, "bbox": [1, 1, 9, 9], "score": 1} for i, c in ((7, 1), (8, 1), (8, 3))]
     (tmp_path / "detections.json").write_text(json.dumps(found))
-    manifest = run(tmp_path, tmp_path / "records", purpose)
+    policies = ValidationConfig(missing_image="drop")
+    verdict = validate(tmp_path / "annotations.json", POINTS, policies, images=tmp_path)
+    manifest = run(tmp_path, tmp_path / "records", purpose, verdict=verdict)
     assert (manifest["examples"], manifest["dropped"]) == (examples, dropped)
+    counted = {
+        file: {kind: one["number"] for kind, one in kinds.items()} for file, kinds in manifest["validation"].items()
+    }
+    assert counted == {"annotations": {"missing_image": 1, "of_dropped_image": 3}} | (
+        {"detections": {"of_dropped_image": 1, "other_category": 1}} if purpose == "detections" else {}
+    )
 
 
 def test_wrong_requests_are_refused(source: Path, tmp_path: Path) -> None:

@@ -510,6 +510,8 @@ def test_another_data_set_boxes_or_images_are_named(tmp_path):
         "older": lambda content: content["settings"].pop("dataset"),
         "images": lambda content: content["models"][1].update(images=4999),
         "boxes": lambda content: content["models"].pop(1),
+        "persons": lambda content: content["models"][1].update(left_out={"persons": 3}),
+        "nobody": lambda content: content["models"][1].update(left_out={}),
     }.items():
         path = finish(tmp_path / name, XS) / "summary.json"
         content = artifacts.read_json(path)
@@ -517,7 +519,7 @@ def test_another_data_set_boxes_or_images_are_named(tmp_path):
         artifacts.write_json(path, content)
     said = {
         name: results.training(place(tmp_path / name), XS).problems
-        for name in ("data", "old", "older", "images", "boxes")
+        for name in ("data", "old", "older", "images", "boxes", "persons", "nobody")
     }
     assert said == {
         "data": ("differs in dataset: mine instead of coco2017",),
@@ -525,6 +527,8 @@ def test_another_data_set_boxes_or_images_are_named(tmp_path):
         "older": ("differs in dataset: unknown instead of coco2017",),
         "images": ("differs in validation images: 4,999 instead of 5,000",),
         "boxes": ("differs in boxes: ground truth instead of detections",),
+        "persons": ("differs in left out of the validation split: 3 persons",),
+        "nobody": (),
     }
     boxes = row_of(table3.sheet(place(tmp_path / "boxes")), "EvoPose2D-XS")
     assert boxes["AP"] == "68.0 / (90.0)"

@@ -259,10 +259,8 @@ def test_a_generation_has_one_name():
     """Another name of the same number, such as gen_1, would be a second chain of files."""
     for name in ("000", "001", "199", "1000"):
         assert re.fullmatch(plan.GENERATION, name)
-        assert bool(re.match(plan.LATER_GENERATION + "/", f"{name}/")) == (name != "000")
     for name in ("", "0", "1", "12", "1a3", "-01"):
         assert not re.fullmatch(plan.GENERATION, name)
-        assert not re.match(plan.LATER_GENERATION + "/", f"{name}/")
 
 
 def test_settings_are_what_differs_and_come_back():
@@ -319,20 +317,13 @@ def search(**changes):
     return config.load(raw(search={**RAW["search"], **changes}))
 
 
-def test_the_comparison_needs_a_first_generation():
-    assert plan.compares(search())
-    assert not plan.compares(search(compare_scratch=False))
-    assert not plan.compares(search(generations=0, parents=1))
-
-
-@pytest.mark.parametrize(("generations", "shown"), [(0, [0]), (1, [0, 1]), (2, [0, 1, 2]), (12, [0, 1, 12])])
-def test_figures(generations, shown):
-    changes = {"parents": 1} if generations == 0 else {}
-    names = plan.figures(search(generations=generations, **changes))
+@pytest.mark.parametrize("compared", [False, True])
+def test_figures(compared):
+    names = plan.figures(search(), [0, 1, 12], compared)
     assert [name for name in names if name.startswith("training_gen")] == [
-        f"training_gen_{generation:03d}.svg" for generation in shown
+        f"training_gen_{generation:03d}.svg" for generation in (0, 1, 12)
     ]
-    assert ("comparison.svg" in names) == (generations > 0)
+    assert ("comparison.svg" in names) == compared
     assert names[:4] == ["metrics.svg", "fitness.svg", "pareto.svg", "architecture.svg"]
     assert names[-2:] == ["training_evopose_m.svg", "overlays_evopose_m.png"]
     assert len(names) == len(set(names))
@@ -397,9 +388,9 @@ HRNET = {"network": "hrnet_w32", "height": 64, "width": 96}
 
 def test_without_a_search_only_final_networks_are_made():
     found = plan.load(raw(search={"enabled": False}, final={"models": {"big": HRNET}}), ROOT)
-    assert plan.figures(found) == ["metrics.svg", "training_big.svg", "overlays_big.png"]
+    assert plan.figures(found, [], False) == ["metrics.svg", "training_big.svg", "overlays_big.png"]
     assert plan.splits(found) == ["train", "val", "val_detections"]
-    assert plan.search_splits(found) == () and not plan.compares(found) and plan.fitness_note(found) == ""
+    assert plan.search_splits(found) == () and plan.fitness_note(found) == ""
 
 
 @pytest.mark.parametrize(
@@ -433,6 +424,17 @@ def test_a_search_with_a_hold_out_has_records_of_its_own():
         assert plan.split_of(found, split) == found.dataset.val
     assert "hold-out of 25 % of the training images" in plan.fitness_note(found)
     assert plan.search_splits(search()) == ("train", "val") and "as in the paper" in plan.fitness_note(search())
+    branch = config.load(raw(branch="small", resume_from=2))
+    assert plan.fitness_note(branch) == plan.fitness_note(search()) + (
+        " The generations before 2 are those of demo, ranked with this branch's Gamma and T."
+    )
+
+
+def test_what_is_given_needs_no_weights_to_begin_with():
+    begun = {**RAW["search"], "pretrained": "nowhere.safetensors"}
+    with pytest.raises(ConfigError, match=r"search\.pretrained: nowhere\.safetensors"):
+        plan.load(raw(search=begun), ROOT)
+    assert plan.load(raw(search=begun, resume_from=1), ROOT).search.pretrained == "nowhere.safetensors"
 
 
 def test_the_published_program_trains_hrnet_without_l2():

@@ -1,5 +1,6 @@
 """Figures: what is drawn, and that equal data give equal files."""
 
+import json
 import math
 import re
 import subprocess
@@ -529,8 +530,9 @@ def test_sheet_needs_people_and_readable_images(tmp_path):
     with pytest.raises(DataError, match="no person"):
         overlays.sheet([], {}, PAIR)
     (tmp_path / "broken.jpg").write_bytes(b"no image")
+    person = overlays.Person({"id": 1, "image_id": 7, "bbox": [1, 1, 5, 5]}, np.zeros((2, 3)), None, 0.0)
     with pytest.raises(DataError, match=r"broken\.jpg: not readable"):
-        overlays.read_image(tmp_path / "broken.jpg")
+        overlays.sheet([person], {7: tmp_path / "broken.jpg"}, PAIR)
 
 
 def test_program_writes_each_figure(tmp_path):
@@ -641,6 +643,12 @@ def test_program_compares_networks_with_the_first(tmp_path):
     shown = texts(ElementTree.fromstring((tmp_path / "a.svg").read_text()))
     assert shown.index("first") < shown.index("second")
     assert any("2.531 M parameters" in text for text in shown[shown.index("first") + 1 :])  # of the second, -S
+    # An ancestor is a genotype in the space of the first network.
+    ancestor = json.dumps(ANCESTOR.tolist())
+    options = ("--ancestor", ancestor, "--labels", "champion", "--output", tmp_path / "b.svg")
+    plot("architecture", "--weights", weights[1], *options)
+    beside = texts(ElementTree.fromstring((tmp_path / "b.svg").read_text()))
+    assert [{"ancestor": "first", "champion": "second"}.get(text, text) for text in beside] == shown
     with pytest.raises(ConfigError, match="a different one for each of the 2"):
         plot("architecture", "--weights", *weights, "--labels", "first", "first", "--output", tmp_path / "a.svg")
 

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline_lib.artifacts import read_json, write_json
+from pipeline_lib.artifacts import read_json, write_csv, write_json
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.search import population
 from pipeline_lib.search.breed import Offspring
@@ -170,6 +170,42 @@ def test_population_rows():
     assert rows[0]["genotype"] == encode(ANCESTOR) and rows[1]["genotype"] == encode(GENOTYPES[0])
     assert rows[2]["loss"] is None and rows[2]["fitness"] is None and rows[2]["status"] == "failed"
     assert math.isclose(rows[1]["fitness"], eq3(0.9, 1e6)) and rows[1]["multiply_adds"] == 7_000_000
+
+
+def test_a_pool_comes_back_and_is_ranked_anew(tmp_path):
+    scores = [score(GENOTYPES[0], 1.03, 1_000_000), score(GENOTYPES[1], None, 2_000_000)]
+    ranked = population.rank(children(2), scores, [individual(1.0, 4_000_000, origin=(1, 4))], TARGET, GAMMA)
+    write_csv(tmp_path / "p.csv", population.population_rows(ranked, 2), population.POPULATION_COLUMNS)
+    pool = population.read_pool(tmp_path / "p.csv")
+    assert pool == ranked == population.rank_again(pool, TARGET, GAMMA)
+    assert origins(ranked) == [(2, 0), (1, 4), (2, 1)]
+    by_loss = population.rank_again(pool, TARGET, 0.0)
+    assert origins(by_loss) == [(1, 4), (2, 0), (2, 1)] and [one.rank for one in by_loss] == [0, 1, 2]
+    assert [one.fitness for one in by_loss] == [1.0, 1.03, None] and by_loss[0].multiply_adds == 3
+    assert origins(population.rank_again(pool, 1e5, -3.0)) == [(2, 0), (1, 4), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("1.03", "much", r"p\.csv, line 2: could not convert .*much"),
+        ("ok", "fine", r"p\.csv, line 2: status: .*fine"),
+        ("failed", "lost", r"p\.csv, line 3: status: .*lost"),
+        ("1.3.2.1-", "", r"p\.csv, line \d: genotype .*: 7 rows"),
+        ("fitness", "J", r"p\.csv: there is no column fitness; make the file again"),
+    ],
+)
+def test_damaged_pools_are_named(tmp_path, old, new, expected):
+    scores = [score(key(ANCESTOR), 1.03), score(key(ANCESTOR), None)]
+    ranked = population.rank(children(1, (key(ANCESTOR),) * 2), scores, [], TARGET, GAMMA)
+    write_csv(tmp_path / "p.csv", population.population_rows(ranked, 1), population.POPULATION_COLUMNS)
+    text = (tmp_path / "p.csv").read_text()
+    (tmp_path / "p.csv").write_text(text.replace(old, new))
+    with pytest.raises(ArtifactError, match=expected):
+        population.read_pool(tmp_path / "p.csv")
+    (tmp_path / "p.csv").write_text(text.partition("\n")[0] + "\n")
+    with pytest.raises(ArtifactError, match=r"p\.csv: has no rows"):
+        population.read_pool(tmp_path / "p.csv")
 
 
 def test_documents_survive_the_disk(tmp_path):

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline_lib.config import COCO_KEYPOINTS, POSETRACK_KEYPOINTS
+from pipeline_lib.config import COCO_KEYPOINTS, POSETRACK_KEYPOINTS, ValidationConfig
 from pipeline_lib.data import coco, posetrack
+from pipeline_lib.data.validation import validate
 from pipeline_lib.errors import DataError
 from pipeline_lib.evaluate.coco import evaluate
 from tests.unit.made_posetrack import HEIGHT, NAMES, WIDTH, video, write
@@ -64,7 +65,7 @@ def test_videos_become_one_coco_file(tmp_path: Path, caplog: pytest.LogCaptureFi
 def test_it_is_read_and_evaluated_as_any_coco_file(tmp_path: Path) -> None:
     video(tmp_path, "val", 3)
     found = joined(tmp_path)
-    people = coco.ground_truth(tmp_path / "joined.json", POSETRACK_KEYPOINTS, training=True, images=tmp_path).people
+    people = coco.ground_truth(tmp_path / "joined.json", POSETRACK_KEYPOINTS, training=True).people
     assert [person.annotation_id for person in people] == [person["id"] for person in found["annotations"]]
     assert people[0].keypoints == tuple(found["annotations"][0]["keypoints"])
     perfect = [
@@ -120,31 +121,9 @@ WRONG = {
     "labelled": (lambda content: key("images", 0, "is_labeled")(content), "images[0]: is_labeled is None"),
     "other image": (lambda content: key("annotations", 1, "image_id")(content, 12), "annotations[1]: image_id 12 is no"),
     "no category": (lambda content: key("annotations", 0, "category_id")(content), "annotations[0]: category_id is None"),
-    "box": (lambda content: key("annotations", 0, "bbox")(content, [1, 2, 3]), "annotations[0]: bbox is [1, 2, 3]"),
-    "box of text": (lambda content: key("annotations", 0, "bbox", 3)(content, "x"), "annotations[0]: bbox is"),
-    "keypoints": (
-        lambda content: key("annotations", 3, "keypoints")(content, [0] * 45),
-        "annotations[3]: keypoints has 45 values; 51 numbers are expected",
-    ),
-    "a keypoint": (
-        lambda content: key("annotations", 3, "keypoints", 4)(content, None),
-        "annotations[3]: keypoints has None among its values; 51 numbers are expected",
-    ),
-    "v": (
-        lambda content: key("annotations", 3, "keypoints", 5)(content, 7),
-        "annotations[3]: keypoints has a v of 7; 0 (not labelled) or 1 is expected",
-    ),
     "names": (
         lambda content: key("categories", 0, "keypoints", 1)(content, "left_eye"),
         "categories[0]: its keypoints are ['nose', 'left_eye', 'head_top'",
-    ),
-    "missing picture": (
-        lambda content: key("images", 2, "file_name")(content, "images/val/none.jpg"),
-        "images/val/none.jpg is not there; unpack the images there",
-    ),
-    "damaged picture": (
-        lambda content: key("images", 2, "file_name")(content, "annotations/val/000342_mpii_val.json"),
-        "images[2]: ",
     ),
     "same image": (
         lambda content: content["images"].append(content["images"][0]),
@@ -168,6 +147,46 @@ def test_what_is_wrong_is_named_with_its_video_and_item(tmp_path: Path, name: st
         joined(tmp_path)
     assert str(caught.value).startswith(str(path)) and said in str(caught.value)
     assert not (tmp_path / "joined.json").exists()
+
+
+# What the validation of the joined file finds, as of any COCO file.
+FOUND = {
+    "box": (key("annotations", 0, "bbox"), [1, 2, 3], "malformed_box", "bbox is [1, 2, 3]"),
+    "box of text": (key("annotations", 0, "bbox", 3), "x", "malformed_box", "'x']; four numbers"),
+    "keypoints": (key("annotations", 0, "keypoints"), [0] * 45, "keypoint_length", "keypoints has 45 values; 51 numbers"),
+    "text for keypoints": (key("annotations", 0, "keypoints"), "none", "keypoint_length", "keypoints has 'none'"),
+    "a keypoint": (key("annotations", 0, "keypoints", 4), None, "invalid_keypoint", "keypoints[4] (y of head_bottom) is None"),
+    "NaN": (key("annotations", 0, "keypoints", 4), float("nan"), "invalid_keypoint", "(y of head_bottom) is nan"),
+    "v": (key("annotations", 0, "keypoints", 5), 7, "invalid_visibility", "v of head_bottom is 7"),
+    "missing picture": (key("images", 1, "file_name"), "images/val/none.jpg", "missing_image", "no such file"),
+    "damaged picture": (
+        key("images", 1, "file_name"), "annotations/val/000342_mpii_val.json", "unreadable_image", "its bytes are no image",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("policy", ["fatal", "drop"])
+def test_numbers_and_pictures_are_left_to_the_validation(tmp_path: Path, name: str, policy: str) -> None:
+    content = video(tmp_path, "val", 342)
+    change, value, kind, said = FOUND[name]
+    change(content, value)
+    write(tmp_path, "val", "000342_mpii_val", content)
+    joined(tmp_path)
+    path, policies = tmp_path / "joined.json", ValidationConfig(**{kind: policy})
+    if policy == "fatal":
+        with pytest.raises(DataError) as caught:
+            validate(path, POSETRACK_KEYPOINTS, policies, images=tmp_path)
+        # The item, by the image's file the video too, and what to do.
+        assert said in str(caught.value) and f"dataset.validation.{kind} to drop" in str(caught.value)
+        assert content["images"][1]["file_name"] in str(caught.value)
+        return
+    verdict = validate(path, POSETRACK_KEYPOINTS, policies, images=tmp_path)
+    assert {found: one.number for found, one in verdict.found.items()} == (
+        {kind: 1, "of_dropped_image": 2} if kind.endswith("_image") else {kind: 1}
+    )
+    left = coco.ground_truth(path, POSETRACK_KEYPOINTS, training=True, verdict=verdict).people
+    assert len(left) == (2 if kind.endswith("_image") else 3)
 
 
 def test_hidden_files_are_no_videos(tmp_path: Path) -> None:
@@ -211,6 +230,7 @@ def test_the_program_says_one_line_and_writes_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(json.loads((tmp_path / "made/all.json").read_text())["annotations"]) == 4
     (tmp_path / "made/all.json").unlink()
-    done = subprocess.run([*command, "--images", str(ROOT)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "Traceback" not in done.stderr and "is not there; unpack" in done.stderr
+    write(tmp_path, "val", "000002_mpii_val", [])
+    done = subprocess.run([*command, "--images", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "000002_mpii_val.json: an object" in done.stderr
     assert not (tmp_path / "made/all.json").exists()

@@ -13,10 +13,11 @@ import pytest
 from pipeline_lib import devices, nets
 from pipeline_lib.artifacts import read_json, write_json
 from pipeline_lib.config import EvaluationConfig, KeypointSchema, SearchSpace
-from pipeline_lib.data import records
+from pipeline_lib.data import images, records
 from pipeline_lib.data.augment import MEAN_COLOUR
 from pipeline_lib.data.coco import Image, Person
 from pipeline_lib.data.shards import DONE, plan, write_shard
+from pipeline_lib.data.verdict import Verdict
 from pipeline_lib.evaluate import predict as prediction
 from pipeline_lib.evaluate.predict import on_crops, predict, to_image
 from pipeline_lib.nets import files
@@ -55,7 +56,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / name), picture[..., ::-1])
         keypoints = tuple(float(value) for x, y in points for value in (x, y, 2))
         people.append(Person(Image(10 + number, name, 220, 240), number, box, keypoints, score=1 - number / 4))
-    (name,) = plan(people, 8, folder)
+    digests = {one.image.image_id: images.digest((folder / one.image.file_name).read_bytes()) for one in people}
+    (name,) = plan(people, 8, folder, Verdict(file="", sha256="", entries={}, digests=digests))
     write_shard(name, str(folder), str(folder), str(folder))
     content = {
         "schema_version": 1,

@@ -510,7 +510,7 @@ def test_what_cannot_be_refined_is_named(stored: tuple[Path, Path], tmp_path: Pa
     with pytest.raises(DataError, match=r"none.png: not readable"):
         refining.refine(mover, results(), {**images, 6: tmp_path / "none.png"}, **shared)
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"text.png: the image cannot be decoded"):
+    with pytest.raises(DataError, match=r"text.png: not readable as an image"):
         refining.refine(mover, results(), {**images, 6: tmp_path / "text.png"}, **shared)
     assert refining.refine(mover, [], images, **shared) == []
 

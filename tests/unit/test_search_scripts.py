@@ -616,3 +616,59 @@ def test_huge_networks_are_refused_at_once(run, tmp_path):
 def test_numbers_on_the_console_are_rounded(copy):
     said = select(copy, 1, LAMBDA, MU, ["gen_0/parents.json"], weights_of("gen_0", 1))
     assert re.search(r"loss 0\.20, \d+ parameters, fitness \d+\.\d\d \(", said)
+
+
+def adopt(folder, generation, output, *more, gamma=GAMMA, **options):
+    arguments = ["--pool", f"gen_{generation}/population.csv", "--gamma", gamma, "--target-parameters", TARGET]
+    return program(folder, "adopt", *arguments, "--population", f"{output}/population.csv", *more, **options)
+
+
+def handing_on(generation, output, *weights):
+    options = ["--known", f"gen_{generation}/genotypes.csv", "--genotypes", f"{output}/genotypes.csv"]
+    options += ["--weights", *weights, "--survivors", f"{output}/parents.json"]
+    return [*options, "--survivor-weights", *(f"{output}/parents/{rank}.safetensors" for rank in range(len(weights)))]
+
+
+def test_a_generation_that_is_taken_over_as_it_was_is_the_same(run, tmp_path):
+    adopt(run, 1, tmp_path, *handing_on(1, tmp_path, *weights_of("gen_1", MU)))
+    for name in ("population.csv", "parents.json", "genotypes.csv", "parents/0.safetensors", "parents/1.safetensors"):
+        assert (tmp_path / name).read_bytes() == (run / "gen_1" / name).read_bytes(), name
+    adopt(run, 1, tmp_path / "history")
+    assert sorted(tmp_path.joinpath("history").iterdir()) == [tmp_path / "history/population.csv"]
+    assert (tmp_path / "history/population.csv").read_bytes() == (run / "gen_1/population.csv").read_bytes()
+
+
+def test_another_gamma_chooses_others_and_leaves_history_alone(run, tmp_path):
+    """By Eq. 3 with a large negative Gamma small networks are the best, whatever their loss."""
+    old = read_csv(run / "gen_1/population.csv")
+    by_size = sorted((row for row in old if row["status"] == "ok"), key=lambda row: int(row["parameters"]))
+    assert [row["child"] for row in by_size] != [row["child"] for row in old if row["status"] == "ok"]
+    best = by_size[0]
+    born = f"gen_{best['generation']}/child_{int(best['child']):02d}/weights.safetensors"
+    adopt(run, 1, tmp_path, *handing_on(1, tmp_path, born), gamma=-50.0)
+    new = read_csv(tmp_path / "population.csv")
+    assert [row["genotype"] for row in new] == [row["genotype"] for row in [*by_size, *old[len(by_size) :]]]
+    assert [row["survivor"] for row in new] == ["1"] + ["0"] * (len(new) - 1)
+    (parent,) = read_json(tmp_path / "parents.json")["parents"]
+    assert encode(parent["genotype"]) == best["genotype"] and parent["rank"] == 0
+    expected = float(best["loss"]) * (TARGET / int(best["parameters"])) ** -50.0
+    assert float(new[0]["fitness"]) == parent["fitness"] == pytest.approx(expected)
+    assert (tmp_path / "parents/0.safetensors").read_bytes() == (run / born).read_bytes()
+    # Of an earlier generation J is new, who survived is not.
+    adopt(run, 1, tmp_path / "history", gamma=-50.0)
+    history = {row["genotype"]: row for row in read_csv(tmp_path / "history/population.csv")}
+    assert {genotype: row["survivor"] for genotype, row in history.items()} == {
+        row["genotype"]: row["survivor"] for row in old
+    }
+    assert {genotype: row["fitness"] for genotype, row in history.items()} == {
+        row["genotype"]: row["fitness"] for row in new
+    }
+
+
+def test_weights_of_another_network_are_not_handed_on(run, tmp_path):
+    weights = weights_of("gen_1", MU)[::-1]
+    message = adopt(run, 1, tmp_path, *handing_on(1, tmp_path, *weights), code=2)
+    assert re.search(r"parents/1\.safetensors: weights of .*, but survivor 0 is ", message)
+    assert not (tmp_path / "parents.json").exists()
+    message = adopt(run, 1, tmp_path, "--survivor-weights", tmp_path / "0.safetensors", code=2)
+    assert "1 survivors need as many weights, 0 are given" in message

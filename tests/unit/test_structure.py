@@ -13,7 +13,7 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts", "leases")
+BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore", "leases")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [
     BASE,
@@ -24,13 +24,23 @@ LAYERS = [
 # Beside the layers: the Snakefile's questions, the page of keys.
 OUTSIDE = {
     "plan": {*BASE, "search", "nets", "devices", "hardware", "paper"},
+    "window": {*BASE, "search", "plan"},
     "manual": {*BASE},
     "controller": {*BASE},
 }
 LIBRARY = sorted((ROOT / "pipeline_lib").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 WITHOUT_BACKEND = ["ancestor", "mutate", "initialise", "transfer", "score", "select_parents", "compare", "champion"]
-WITHOUT_BACKEND += ["download", "count_persons", "networks", "submission", "paper"]
+WITHOUT_BACKEND += [
+    "download",
+    "count_persons",
+    "networks",
+    "submission",
+    "paper",
+    "adopt",
+    "restore_artifacts",
+    "validate",
+]
 
 
 def imports(path):
@@ -89,6 +99,7 @@ def test_the_search_and_what_describes_networks_know_no_backend():
         *(folder / f"{base}.py" for base in BASE if base != "config"),
         *(folder / "config").glob("*.py"),
         folder / "plan.py",
+        folder / "window.py",
     ]
     pure += [folder / f"nets/{module}.py" for module in ("spec", "inherit", "files", "pretrained", "layers")]
     pure += [folder / "data/augment.py", folder / "data/pose_errors.py", folder / "evaluate/decode.py"]
@@ -97,7 +108,7 @@ def test_the_search_and_what_describes_networks_know_no_backend():
         assert not {imported.split(".")[0] for imported in imports(path)} & BACKENDS, path
 
 
-@pytest.mark.parametrize("module", ["pipeline_lib.nets.files", "pipeline_lib.data.augment", "pipeline_lib.plan"])
+@pytest.mark.parametrize("module", ["pipeline_lib.nets.files", "pipeline_lib.data.augment", "pipeline_lib.window"])
 def test_modules_load_without_a_backend(module):
     assert_no_backend(f"import {module}")
 
@@ -261,5 +272,5 @@ def test_every_rule_has_the_environment_and_a_log_and_only_what_computes_is_subm
         for of, rule, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             assert of in submitted or "localrule: True" in re.split(r"^ *rule ", body, flags=re.MULTILINE)[0], rule
     computing = {"synthesize", "convert", "train_child", "train_model", "predict", "latency", "seed_ancestor"}
-    computing |= {"train_refiner", "refine"}
+    computing |= {"train_refiner", "refine", "validate"}
     assert submitted == computing

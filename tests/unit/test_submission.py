@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline_lib import artifacts
 from pipeline_lib.config import COCO_KEYPOINTS
+from pipeline_lib.data import verdict
+from pipeline_lib.data.verdict import Verdict
 from pipeline_lib.errors import ConfigError, DataError
 from pipeline_lib.evaluate import coco
 from pipeline_lib.evaluate.submission import submission, write
@@ -160,5 +163,18 @@ def test_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert f"20 of 22 people in 1 images: {archive}" in caplog.text
     content = json.loads(zipfile.ZipFile(archive).read(f"{NAME}.json"))
     assert len(content) == 20 and content[0]["keypoints"] == [1.0, 2.0, 1]
+    # What the validation left out cannot have results.
+    verdict.write(
+        tmp_path / "verdict.json",
+        Verdict(
+            file="images.json",
+            sha256=artifacts.sha256(tmp_path / "images.json"),
+            entries={"images": 1},
+            dropped={"images": {"empty_image": ((0, 139),)}},
+        ),
+    )
+    validated = [*map(str, arguments), "--keypoints", "1", "--validation", str(tmp_path / "verdict.json")]
+    with pytest.raises(DataError, match="image 139 is not among the 0 images"):
+        program.main(program.parser().parse_args(validated))
     with pytest.raises(DataError, match="17 keypoints"):
         program.main(program.parser().parse_args(list(map(str, arguments))))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib import artifacts
+from pipeline_lib.data import verdict
+from pipeline_lib.data.verdict import Found, Verdict
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.plots import summary
 from pipeline_lib.plots.metrics import METRICS
@@ -145,6 +147,54 @@ def test_json_is_unrounded(run):
     assert content["comparison"][0]["scratch_final"] == 205.0
 
 
+def searched(patience, min_gain=0.0, generations=9, gamma=0.0):
+    """Settings of a search with which J is the loss, unless `gamma` is another one."""
+    convergence = None if patience is None else {"patience": patience, "min_gain": min_gain}
+    return {
+        "search": {"convergence": convergence, "generations": generations, "gamma": gamma, "target_parameters": 1e6}
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ""),
+        (searched(None), ""),
+        (
+            searched(1),
+            "The search ended after generation 2 of at most 9, those after generation 1 having been given: it had one in "
+            "which J did not fall (search.convergence).",
+        ),
+        # From 120.5 to 101.75 are 15.6 %.
+        (
+            searched(2, 0.16),
+            "The search ended after generation 2 of at most 9: it had 2 in a row in which J did not fall by 16 % "
+            "(search.convergence).",
+        ),
+        (
+            searched(2, 0.15),
+            "The search went on to its last generation: it never had 2 in a row in which J did not fall by 15 % "
+            "(search.convergence).",
+        ),
+    ],
+)
+def test_where_and_why_a_search_ended(run, settings, expected):
+    ended = dataclasses.replace(run, settings=settings)
+    assert summary.ending(ended) == expected == summary.as_json(ended)["search"]["ending"]
+    assert (expected in summary.as_markdown(ended)) and ("search.convergence" in summary.as_html(ended)) == bool(
+        expected
+    )
+
+
+def test_the_end_of_a_search_is_told_by_its_own_gamma(run):
+    """Not by the J that a population was written with: here the second network has a hundredth of the parameters."""
+    small = dataclasses.replace(POOLS[0][0], loss=120.6, parameters=1_834)
+    pools = {0: POOLS[0], 1: [POOLS[0][0], small]}
+    for gamma, ended in ((0.0, True), (-0.5, False)):
+        found = summary.ending(dataclasses.replace(run, pools=pools, settings=searched(1, gamma=gamma)))
+        assert ("ended after generation 1" in found) == ended
+
+
 def test_one_is_no_plural(run):
     pools = {0: run.pools[0], 1: run.pools[1]}
     assert "1 generation after the ancestor, " in summary.as_markdown(dataclasses.replace(run, pools=pools))
@@ -155,6 +205,62 @@ def test_one_is_no_plural(run):
 def test_without_comparison_its_part_is_left_out(run):
     text = summary.as_markdown(dataclasses.replace(run, compared=()))
     assert "Weight transfer" not in text and "## Champion" in text
+
+
+def found(policy, number, *examples):
+    return Found(policy=policy, number=number, examples=examples)
+
+
+VALIDATION = {
+    "train": Verdict(
+        file="train.json",
+        sha256="0",
+        entries={"images": 1200, "annotations": 3400},
+        found={"truncated_image": found("drop", 1234, *"abcde"), "missing_area": found("repair", 2, "f", "g")},
+    ),
+    "val_detections": Verdict(
+        file="boxes.json", sha256="0", entries={"detections": 7}, found={"other_category": found("drop", 1, "x|y")}
+    ),
+}
+
+
+def test_what_the_validation_found_comes_first_with_examples_of_each_kind(run):
+    run = dataclasses.replace(run, validation=VALIDATION)
+    text = summary.as_markdown(run)
+    assert text.startswith("# demo\n\n## Data\n\nWhat the validation found (train: 1,200 images, 3,400 annotations; ")
+    assert "val_detections: 7 detections" in text
+    assert tables_of(text)[0] == [
+        ["what", "kind", "done", "number"],
+        ["train", "truncated_image", "dropped", "1,234"],
+        ["train", "missing_area", "repaired", "2"],
+        ["val_detections", "other_category", "dropped", "1"],
+    ]
+    for line in (
+        "train, truncated_image: a; b; c; d; e, ...",
+        "train, missing_area: f; g.",
+        "val_detections, other_category: x|y.",
+    ):
+        assert f"\n\n{line}\n\n" in text and f"<p>{line}</p>" in summary.as_html(run)
+    said = summary.as_json(run)["validation"]["train"]
+    assert said["entries"] == {"images": 1200, "annotations": 3400}
+    assert said["found"]["missing_area"] == {"policy": "repair", "number": 2, "examples": ["f", "g"]}
+
+
+def test_a_clean_data_set_is_a_sentence(run):
+    clean = Verdict(file="val.json", sha256="0", entries={"images": 5, "annotations": 0})
+    text = summary.as_markdown(dataclasses.replace(run, validation={"val": clean}))
+    assert "The validation found nothing wrong (val: 5 images)." in text and len(tables_of(text)) == 5
+
+
+def test_what_was_not_evaluated_is_said_beside_the_metrics(run, tmp_path):
+    path = metrics_file(tmp_path / "evopose_m")
+    artifacts.write_json(path, artifacts.read_json(path) | {"left_out": {"images": 2, "persons": 1003}})
+    text = summary.as_markdown(dataclasses.replace(run, metrics=summary.read_metrics([path])))
+    assert "Left out by the validation, and not evaluated: 2 images, 1,003 persons." in text
+    artifacts.write_json(path, artifacts.read_json(path) | {"left_out": {"images": 0, "persons": 0}})
+    metrics = summary.read_metrics([path])
+    text = summary.as_markdown(dataclasses.replace(run, metrics=metrics))
+    assert "Left out" not in text and metrics[0].left_out == {}
 
 
 def test_metrics_files_that_are_none_are_named(tmp_path):
@@ -170,10 +276,12 @@ def test_program_prints_what_it_writes(tmp_path):
     row = dict(zip(columns, (0, 0, 0, 120.5, 183_412, 6_420_000, 110.25, "ok", 1, "g", ""), strict=True))
     artifacts.write_csv(tmp_path / "population.csv", [row], columns)
     population.write(tmp_path / "champion.json", CHAMPION)
+    verdict.write(tmp_path / "val.json", VALIDATION["train"])
     command = [
         sys.executable, str(ROOT / "scripts/summary.py"), "--experiment", "demo",
         "--populations", str(tmp_path / "population.csv"), "--champion", str(tmp_path / "champion.json"),
         "--metrics", str(metrics_file(tmp_path / "evopose_m")), "--baselines", str(metrics_file(tmp_path / "mean_pose")),
+        "--validation", str(tmp_path / "val.json"),
         "--comparison",
         "--place", "report=results/demo/report.html",
         "--markdown", str(tmp_path / "summary.md"), "--json", str(tmp_path / "summary.json"), "--html", str(tmp_path / "s.html"),
@@ -185,6 +293,8 @@ def test_program_prints_what_it_writes(tmp_path):
     said = "The report is made by the command of this run with --report results/demo/report.html at its end."
     assert said in done.stdout
     content = artifacts.read_json(tmp_path / "summary.json")
+    assert "| val | truncated_image | dropped | 1,234 |" in " ".join(done.stdout.split())
+    assert content["validation"]["val"]["found"]["missing_area"]["number"] == 2
     assert content["experiment"] == "demo" and content["comparison"] == []
     assert [row["network"] for row in content["models"]] == ["evopose_m"]
     assert [row["network"] for row in content["baselines"]] == ["mean_pose"]

@@ -12,16 +12,19 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipeline_lib.config import COCO_KEYPOINTS
+from pipeline_lib.restore import place
 from tests.workflow.conftest import ROOT, TINY, Workplace
 
 RESULTS, DATA, SOURCE = "results/tiny", "results/data/tiny/images", "results/data/tiny/source"
 SEARCH, MODELS = f"{RESULTS}/search", f"{RESULTS}/models"
 ANNOTATIONS = {split: f"{SOURCE}/annotations/person_keypoints_{split}.json" for split in ("train", "val")}
 DETECTIONS = f"{SOURCE}/annotations/person_detections_val.json"
+VERDICTS = {split: f"results/data/tiny/validation/{split}.json" for split in ("train", "val", "val_detections")}
 
 # Values that can be confused differ from each other and from the defaults.
 CONFIG: dict[str, Any] = copy.deepcopy(TINY)
 CONFIG["dataset"]["synthetic"]["seed"] = 8
+CONFIG["dataset"]["validation"] = {"box_outside": "drop"}
 CONFIG["input"] = {"height": 32, "width": 48}
 CONFIG["conversion"] = {"shard_size": 6}
 CONFIG["search"] |= {"generations": 3, "children": {1: 2, 3: 1}, "ancestor_epochs": 7, "gamma": -0.25}
@@ -36,10 +39,10 @@ CHILDREN = (1, 2, 2, 1)  # of each generation
 PARENTS = (1, 2, 2, 2)
 GENERATIONS = range(4)
 KEYPOINTS = {"names": ["top", "left", "right"], "sigmas": [0.1, 0.2, 0.2], "flip_pairs": [["left", "right"]]}
-# Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py and test_refine.py.
+# Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py, test_refine.py and test_window.py.
 OF_OTHER_RULES = (
     *("draw_dag", "conda_environment", "check_tpu", "enter_server_metrics", "download", "count_persons", "join_videos"),
-    *("train_refiner", "refine", "simulate_training", "utilisation"),
+    *("train_refiner", "refine", "adopt", "restore_artifacts", "simulate_training", "utilisation"),
 )
 
 
@@ -51,6 +54,8 @@ class Job(NamedTuple):
     options: dict[str, list[str]]
     threads: int
     resources: dict[str, str]
+    inputs: list[str]
+    outputs: list[str]
 
     def one(self, option: str) -> str:
         """The only value of an option."""
@@ -87,7 +92,14 @@ def parsed(block: str) -> Job:
         options=options,
         threads=int(threads[1]) if threads else 1,
         resources=dict(item.split("=", 1) for item in (resources[1] if resources else "").split(", ") if item),
+        inputs=paths(block, "input"),
+        outputs=paths(block, "output"),
     )
+
+
+def paths(block: str, kind: str) -> list[str]:
+    found = re.search(rf"^ +{kind}: (.*)$", block, re.MULTILINE)
+    return found[1].split(", ") if found else []
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +175,25 @@ def test_synthesis(planned: list[Job]) -> None:
     assert (job.one("--seed"), job.one("--workers")) == ("8", "4")
 
 
+def test_annotations_with_their_images_and_detections_are_validated(planned: list[Job]) -> None:
+    jobs = select(planned, "validate", "--verdict")
+    assert jobs.keys() == {VERDICTS["train"], VERDICTS["val"]}
+    for split in ("train", "val"):
+        job = jobs[VERDICTS[split]]
+        assert job.program == "scripts/validate.py"
+        assert job.one("--annotations") == ANNOTATIONS[split] and job.one("--images") == f"{SOURCE}/images/{split}"
+        assert job.read("--settings") == CONFIG["dataset"]["validation"] and job.one("--workers") == "4" == str(
+            job.threads
+        )
+        assert "--image-list" not in job.options
+        keypoints(job)
+    (job,) = select(planned, "validate_detections", "--verdict").values()
+    assert job.program == "scripts/validate.py"
+    expected = {"verdict": VERDICTS["val_detections"], "annotations": ANNOTATIONS["val"], "validation": VERDICTS["val"]}
+    assert {name: job.one(f"--{name}") for name in expected} == expected and job.one("--detections") == DETECTIONS
+    assert job.read("--settings") == CONFIG["dataset"]["validation"] and "--images" not in job.options
+
+
 def test_every_split_is_converted_from_its_own_files(planned: list[Job]) -> None:
     jobs = select(planned, "convert", "--output")
     expected = {"train": ("train", "training"), "val": ("val", "ground_truth"), "val_detections": ("val", "detections")}
@@ -170,9 +201,11 @@ def test_every_split_is_converted_from_its_own_files(planned: list[Job]) -> None
     for split, (source, purpose) in expected.items():
         job = jobs[f"{DATA}/{split}/manifest.json"]
         assert job.program == "scripts/convert.py"
-        assert job.one("--annotations") == ANNOTATIONS[source]
+        assert (job.one("--annotations"), job.one("--validation")) == (ANNOTATIONS[source], VERDICTS[source])
         assert job.one("--images") == f"{SOURCE}/images/{source}"
-        assert job.options["--detections"] == ([DETECTIONS] if purpose == "detections" else [])
+        detected = [DETECTIONS] if purpose == "detections" else []
+        assert job.options["--detections"] == detected
+        assert job.options["--detections-validation"] == ([VERDICTS["val_detections"]] if detected else [])
         assert job.one("--purpose") == purpose
         assert job.read("--settings") == CONFIG["conversion"] and job.options["--reach"] == []
         keypoints(job)
@@ -349,6 +382,7 @@ def test_submissions(planned: list[Job], planned_on_a_cpu: list[Job], boxes: str
     assert job.program == "scripts/submission.py"
     assert job.one("--results") == f"{MODELS}/big/predictions_{boxes}.json"
     assert (job.one("--images"), job.one("--keypoints")) == (ANNOTATIONS["val"], "17")
+    assert job.one("--validation") == VERDICTS["val"]
     assert select(planned_on_a_cpu, "submission", "--archive")[archive].one("--keypoints") == "3"
 
 
@@ -380,12 +414,13 @@ def test_mean_pose_and_metrics(planned: list[Job]) -> None:
     assert mean.program == "scripts/baseline.py"
     assert mean.one("--train-annotations") == ANNOTATIONS["train"]
     assert mean.one("--annotations") == ANNOTATIONS["val"]
+    assert (mean.one("--train-validation"), mean.one("--validation")) == (VERDICTS["train"], VERDICTS["val"])
     keypoints(mean)
     jobs = select(planned, "evaluate", "--metrics")
     assert sorted(jobs) == sorted([*metrics(), f"{RESULTS}/mean_pose/metrics_ground_truth.json"])
     for written, job in jobs.items():
         assert job.program == "scripts/evaluate.py"
-        assert job.one("--annotations") == ANNOTATIONS["val"]
+        assert (job.one("--annotations"), job.one("--validation")) == (ANNOTATIONS["val"], VERDICTS["val"])
         assert job.one("--results") == written.replace("metrics_", "predictions_")
         keypoints(job)
 
@@ -407,10 +442,7 @@ def test_figures(planned: list[Job]) -> None:
         "comparison.svg": ("comparison", {"--table": [gen(1, "comparison.csv")]}),
         "architecture.svg": (
             "architecture",
-            {
-                "--weights": [gen(0, "parents/0.safetensors"), f"{RESULTS}/champion.safetensors"],
-                "--labels": ["ancestor", "champion"],
-            },
+            {"--weights": [f"{RESULTS}/champion.safetensors"], "--labels": ["champion"]},
         ),
         "metrics.svg": (
             "metrics",
@@ -427,7 +459,8 @@ def test_figures(planned: list[Job]) -> None:
         history = {"--histories": [f"{MODELS}/{model}/history.csv"], "--title": title}
         expected[f"training_{model}.svg"] = ("curves", history)
         overlays = {"--predictions": [f"{MODELS}/{model}/predictions_ground_truth.json"], "--number": ["9"]}
-        overlays |= {"--annotations": [ANNOTATIONS["val"]], "--images": [f"{SOURCE}/images/val"], "--title": [model]}
+        overlays |= {"--annotations": [ANNOTATIONS["val"]], "--validation": [VERDICTS["val"]]}
+        overlays |= {"--images": [f"{SOURCE}/images/val"], "--title": [model]}
         expected[f"overlays_{model}.png"] = ("overlays", overlays)
     found = {}
     for job in planned:
@@ -436,6 +469,9 @@ def test_figures(planned: list[Job]) -> None:
             if "--keypoints" in options:
                 keypoints(job)
                 del options["--keypoints"]
+            if "--ancestor" in options:
+                assert job.read("--ancestor") == CONFIG["search"]["ancestor"]
+                del options["--ancestor"]
             found[options.pop("--output")[0]] = (job.program.removeprefix("scripts/plot.py "), options)
     assert found == {f"{RESULTS}/figures/{name}": figure for name, figure in expected.items()}
 
@@ -448,12 +484,30 @@ def test_summary(planned: list[Job]) -> None:
     assert job.options["--metrics"] == metrics()
     assert job.one("--baselines") == f"{RESULTS}/mean_pose/metrics_ground_truth.json"
     assert job.one("--comparison") == gen(1, "comparison.csv")
+    assert job.options["--validation"] == list(VERDICTS.values())
     assert job.options["--place"] == [
         f"all files={RESULTS}/", "logs=logs/tiny/", f"report={RESULTS}/report.html",
     ]  # fmt: skip
     assert [job.one(f"--{kind}") for kind in ("markdown", "json", "html")] == [
         f"{RESULTS}/summary.{kind}" for kind in ("md", "json", "html")
     ]
+
+
+def test_restored_times_have_the_order_of_the_jobs(planned: list[Job]) -> None:
+    ordered(planned)
+
+
+def ordered(planned: list[Job]) -> None:
+    """Whatever a job reads comes before what it writes."""
+    pairs = [
+        (read.removeprefix("results/"), written.removeprefix("results/"))
+        for job in planned
+        for read in job.inputs
+        for written in job.outputs
+        if read.startswith("results/")
+    ]
+    assert len(pairs) > 100
+    assert [pair for pair in pairs if not place(pair[0]) < place(pair[1])] == []
 
 
 def test_every_program_of_the_rules_is_looked_at(planned: list[Job]) -> None:
@@ -466,7 +520,7 @@ def test_every_program_of_the_rules_is_looked_at(planned: list[Job]) -> None:
 def test_steps_without_training_need_no_device(planned: list[Job]) -> None:
     trained = {job.rule for job in planned if "accelerator" in job.resources}
     assert trained == {"train_child", "train_model", "predict", "latency"}
-    assert {job.rule for job in planned if job.threads > 1} == {*trained, "synthesize"}
+    assert {job.rule for job in planned if job.threads > 1} == {*trained, "synthesize", "validate"}
 
 
 def test_trainings_on_a_cpu_take_no_accelerator(planned_on_a_cpu: list[Job]) -> None:
@@ -479,7 +533,7 @@ def test_trainings_on_a_cpu_take_no_accelerator(planned_on_a_cpu: list[Job]) -> 
 def test_the_keypoints_are_those_of_the_data_set(planned_on_a_cpu: list[Job]) -> None:
     given = {job.rule: job.one("--keypoints") for job in planned_on_a_cpu if "--keypoints" in job.options}
     assert [given.pop(rule) for rule in ("initialise", "scale", "submission")] == ["3", "3", "3"]
-    assert given.keys() == {"convert", "mean_pose", "predict", "evaluate", "figure_overlays"}
+    assert given.keys() == {"validate", "convert", "mean_pose", "predict", "evaluate", "figure_overlays"}
     assert all(json.loads(text) == KEYPOINTS for text in given.values())
 
 
@@ -500,6 +554,7 @@ def test_a_search_on_a_hold_out(planned_as_released: list[Job]) -> None:
     for split, option in expected.items():
         job = jobs[f"{DATA}/{split}/manifest.json"]
         assert job.one(option) == "0.25" and job.one("--annotations") == ANNOTATIONS["train"]
+        assert job.one("--validation") == VERDICTS["train"]
         assert job.one("--images") == f"{SOURCE}/images/train"
         assert job.one("--purpose") == ("training" if split.startswith("search") else "ground_truth")
     for job in (job for job in planned_as_released if job.rule == "train_child"):
@@ -561,6 +616,13 @@ def test_test_images_are_predicted_for_the_server(tmp_path: Path) -> None:
     convert = select(jobs, "convert", "--output")[f"{DATA}/test_detections/manifest.json"]
     assert convert.one("--annotations") == files["annotations"] and convert.one("--images") == files["images"]
     assert convert.one("--detections") == files["detections"] and convert.one("--purpose") == "detections"
+    verdicts = [f"results/data/tiny/validation/{name}.json" for name in ("test", "test_detections")]
+    assert [convert.one("--validation"), convert.one("--detections-validation")] == verdicts
+    validate = select(jobs, "validate", "--verdict")[verdicts[0]]
+    assert validate.one("--annotations") == files["annotations"] and validate.one("--images") == files["images"]
+    assert validate.options["--image-list"] == []
+    of_detections = select(jobs, "validate_detections", "--verdict")[verdicts[1]]
+    assert (of_detections.one("--detections"), of_detections.one("--validation")) == (files["detections"], verdicts[0])
     # There is nothing to evaluate them with.
     assert "test" not in {Path(written).stem.rpartition("_")[2] for written in select(jobs, "evaluate", "--metrics")}
     refused = Workplace.snakemake(SimpleNamespace(folder=folder), "-n", f"{MODELS}/big/metrics_test.json")

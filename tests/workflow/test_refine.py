@@ -15,9 +15,11 @@ from tests.workflow.test_commands import (
     MODELS,
     RESULTS,
     SOURCE,
+    VERDICTS,
     Job,
     keypoints,
     metrics,
+    ordered,
     plan,
     select,
 )
@@ -38,6 +40,7 @@ def test_one_refiner_is_trained_with_the_estimates_of_a_final_network(planned: l
     for split, name in (("train", "predictions_train.json"), ("val", "predictions_ground_truth.json")):
         assert job.one(f"--{split}-manifest") == f"{DATA}/{split}/manifest.json"
         assert job.one(f"--{split}-annotations") == ANNOTATIONS[split]
+        assert job.one(f"--{split}-validation") == VERDICTS[split]
         assert job.one(f"--{split}-estimates") == f"{MODELS}/flat/{name}"
     expected = {key: value for key, value in REFINE.items() if key not in ("enabled", "estimates")}
     assert job.read("--settings") == {**expected, "train": TRAIN}
@@ -55,6 +58,7 @@ def test_one_refiner_is_trained_with_the_estimates_of_a_final_network(planned: l
 
 
 def test_every_result_list_is_refined_evaluated_and_packed(planned: list[Job]) -> None:
+    ordered(planned)
     jobs = select(planned, "refine", "--refined")
     wanted = {path.replace("metrics_", "predictions_").replace(".json", "_refined.json"): path for path in metrics()}
     assert jobs.keys() == wanted.keys()

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import yaml
 
 from pipeline_lib.nets import files
 from pipeline_lib.search.fitness import fitness
-from tests.workflow.conftest import TINY, Workplace
+from tests import made_search
+from tests.workflow.conftest import ROOT, TINY, Workplace
 from tests.workflow.test_planning import jobs
 
 # One worker runs the experiment that all tests here look at.
@@ -82,11 +85,88 @@ def test_a_second_run_has_nothing_to_do(finished: Workplace) -> None:
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
-def test_raising_generations_trains_nothing_again(finished: Workplace, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(finished.folder, copy, symlinks=True)
+def copied(finished: Workplace, tmp_path: Path, *without: str) -> Workplace:
     place = Workplace.__new__(Workplace)
-    place.folder = copy
+    place.folder = tmp_path / "copy"
+    shutil.copytree(finished.folder, place.folder, symlinks=True, ignore=shutil.ignore_patterns(*without))
+    return place
+
+
+def differing(folder: Path, other: Path) -> set[str]:
+    """Files that two folders have in common with other bytes, or that only one of them has."""
+    first, second = (
+        {str(p.relative_to(f)): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in (folder, other)
+    )
+    return {name for name in first | second if first.get(name) != second.get(name)}
+
+
+def test_a_generation_comes_back_with_the_same_bytes(finished: Workplace, tmp_path: Path) -> None:
+    """From the parents' weights alone, with scrambled times and no records."""
+    place = copied(finished, tmp_path, ".snakemake")
+    made_search.scramble(place.folder / "results")
+    made_search.lose_weights(place.folder / SEARCH, 1)
+    trained = place.folder / SEARCH / "gen_001/child_00/weights.safetensors"
+    trained.write_bytes(b"damaged")
+    done = place.snakemake("-R", "mutate", "--config", "only=1")
+    assert done.returncode == 0, done.stderr[-6000:]
+    made = jobs(done.stdout + done.stderr)
+    assert made == {"mutate": 1, "transfer": 2, "train_child": 2, "score": 2, "select": 1, "all": 1, "total": 9}
+    # Seconds and images per second are in the histories.
+    histories = {f"child_0{child}/history.csv" for child in range(2)}
+    assert differing(place.folder / SEARCH / "gen_001", finished.folder / SEARCH / "gen_001") == histories
+    assert not (place.folder / SEARCH / "gen_000/child_00/weights.safetensors").exists()
+
+
+def test_a_copy_with_scrambled_times_is_restored(finished: Workplace, tmp_path: Path) -> None:
+    place = copied(finished, tmp_path, ".snakemake")
+    folders = ["results/data/tiny", "results/tiny"]
+
+    def program(*words: str) -> None:
+        command = [sys.executable, "scripts/restore_artifacts.py", *words]
+        done = subprocess.run(
+            command, cwd=place.folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+
+    program("--make", *folders)
+    for name in ("results", "benchmarks", "logs"):
+        made_search.scramble(place.folder / name)
+    assert jobs(place.snakemake("-n").stdout)["train_child"] == 6
+    program(*folders)
+    done = place.snakemake()
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr, done.stderr
+
+
+def test_another_gamma_has_another_champion_without_a_training(finished: Workplace, tmp_path: Path) -> None:
+    """A branch that takes over the whole search, ranked so that the largest network is the best."""
+    place = copied(finished, tmp_path)
+    shutil.rmtree(place.folder / "results/data")
+    options = ("--config", "resume_from=2", "branch=large", "search={gamma: 50.0}")
+    done = place.snakemake("search", *options)
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert jobs(done.stdout + done.stderr) == {"adopt": 1, "adopt_parents": 1, "champion": 1, "search": 1, "total": 4}
+    population = rows(finished.folder / SEARCH / "gen_001/population.csv")
+    largest = max(population, key=lambda row: int(row["parameters"]))
+    assert largest != population[0]
+    champion = json.loads((place.folder / "results/tiny@large/champion.json").read_text())
+    assert (champion["origin"]["generation"], champion["origin"]["child"]) == (
+        int(largest["generation"]),
+        int(largest["child"]),
+    )
+    found = rows(place.folder / "results/tiny@large/search/gen_000/population.csv")
+    assert float(found[0]["fitness"]) == pytest.approx(
+        fitness(float(found[0]["loss"]), int(found[0]["parameters"]), 5e6, 50.0)
+    )
+    assert differing(place.folder / "results/tiny", finished.folder / "results/tiny") == set()
+    # A branch that has begun needs nothing else.
+    shutil.rmtree(place.folder / "results/tiny")
+    done = place.snakemake("search", *options)
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr, done.stderr
+
+
+def test_raising_generations_trains_nothing_again(finished: Workplace, tmp_path: Path) -> None:
+    place = copied(finished, tmp_path)
+    copy = place.folder
     config = yaml.safe_load((copy / "tiny.yaml").read_text())
     config["search"]["generations"] = 2
     config["report"] = {"overlays": 3}
@@ -111,10 +191,8 @@ def test_the_report_is_made_offline(finished: Workplace) -> None:
 
 def test_what_is_made_only_when_asked_for(finished: Workplace, tmp_path: Path) -> None:
     """Frame rates, archives for COCO's server, the table of networks, and their place in the report."""
-    copy = tmp_path / "copy"
-    shutil.copytree(finished.folder, copy, symlinks=True)
-    place = Workplace.__new__(Workplace)
-    place.folder = copy
+    place = copied(finished, tmp_path)
+    copy = place.folder
     place.configure({**TINY, "evaluation": {"latency_passes": 4}})
     targets = ("all", "frame_rates", "submissions", "networks")
     done = place.snakemake(*targets)

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline_lib import controller, devices, facts, plan
+from pipeline_lib import controller, devices, facts, plan, window
 from pipeline_lib.errors import EvoPoseError
 from snakemake.exceptions import WorkflowError
 
@@ -18,6 +18,7 @@ try:
     cfg = plan.load(
         plan.typed(config, workflow.config_settings.config), ROOT, sys.argv[1:]
     )
+    window.check(cfg, sys.argv[1:])
     # What the profile says of devices.
     profile = workflow.resource_settings.default_resources
     plan.name_accelerators(profile)
@@ -39,19 +40,21 @@ gc.set_threshold(500_000, *gc.get_threshold()[1:])
 
 
 pathvars:
-    results=f"results/{cfg.experiment}",
-    logs=f"logs/{cfg.experiment}",
-    benchmarks=f"benchmarks/{cfg.experiment}",
-    search=f"results/{cfg.experiment}/search",
+    results=f"results/{cfg.folder}",
+    logs=f"logs/{cfg.folder}",
+    benchmarks=f"benchmarks/{cfg.folder}",
+    search=f"results/{cfg.folder}/search",
+    base=f"results/{cfg.experiment}/search",
     dataset=f"results/data/{cfg.dataset.name}",
 
 
 wildcard_constraints:
     gen=plan.GENERATION,
-    member=r"child_\d+|scratch_\d+|control",
+    member=window.members(cfg, r"child_\d+|scratch_\d+|control"),
     model="|".join(map(re.escape, cfg.final.models)),
     records="|".join(map(re.escape, plan.record_folders(cfg))),
     split="|".join(map(re.escape, plan.record_sets(cfg))),
+    validated="|".join(cfg.dataset.splits()),
     boxes="|".join([*plan.PREDICTED, *plan.refined(plan.PREDICTED)]),
 
 
@@ -86,18 +89,38 @@ def get_records():
     return [f"<dataset>/{folder}/manifest.json" for folder in plan.all_records(cfg)]
 
 
-def get_generations():
+def given(files):
+    """Input files whose times count for nothing where generations are given: they may have been copied in any order."""
+    return ancient(files) if window.is_narrowed(cfg) else files
+
+
+def get_last():
+    """The last generation of the run; of a search with `convergence`, Snakemake asks again when one is finished."""
+    last, is_open = window.end(cfg)
+    if is_open:
+        checkpoints.decide.get(gen=plan.number(last))
+    return last
+
+
+def populations(generations):
     # Ascending, so that the chain of generations is resolved step by step and not in one deep recursion.
-    if not cfg.search.enabled:
-        return []
-    return [
-        f"<search>/gen_{plan.number(g)}/population.csv"
-        for g in range(cfg.search.generations + 1)
-    ]
+    return [f"<search>/gen_{plan.number(g)}/population.csv" for g in generations]
+
+
+def get_populations(wildcards):
+    """Of all generations."""
+    return populations(range(get_last() + 1)) if cfg.search.enabled else []
+
+
+def get_generations(wildcards):
+    """The populations of the generations that the run makes or, as a branch, takes over."""
+    if cfg.only is not None:
+        return populations([cfg.only.generation])
+    return get_populations(wildcards)[0 if cfg.branch else cfg.first_generation :]
 
 
 def get_last_generation(name):
-    return f"<search>/gen_{plan.number(cfg.search.generations)}/{name}"
+    return lambda wildcards: f"<search>/gen_{plan.number(get_last())}/{name}"
 
 
 def get_previous(name):
@@ -161,6 +184,18 @@ def get_initial(wildcards):
     return f"<search>/gen_{wildcards.gen}/{wildcards.member}/initial.safetensors"
 
 
+def get_adopted_weights(generation):
+    """The weights that a branch begins with, of the survivors of `generation` of the search that it leaves."""
+
+    def get(wildcards):
+        try:
+            return list(map(str, window.adopted_weights(cfg, generation)))
+        except EvoPoseError as error:
+            raise WorkflowError(str(error)) from None
+
+    return get
+
+
 def get_search_records(index):
     """The manifest that a search trains on (0), or measures its loss on (1)."""
     folder = plan.search_records(cfg, plan.search_splits(cfg)[index])
@@ -216,12 +251,41 @@ def get_annotations(wildcards):
 
 
 def get_detections(wildcards):
-    detected = wildcards.split in (plan.DETECTIONS, plan.TEST)
+    detected = plan.purpose(wildcards.split) == "detections"
     return present(plan.split_of(cfg, wildcards.split).detections) if detected else []
 
 
+def get_verdict(name):
+    """What the validation says of the annotations and images behind a record set."""
+    return f"<dataset>/validation/{plan.annotated(name)}.json"
+
+
+def get_annotations_verdict(wildcards):
+    return get_verdict(wildcards.split)
+
+
+def get_detections_verdict(wildcards):
+    detected = plan.purpose(wildcards.split) == "detections"
+    return f"<dataset>/validation/{wildcards.split}.json" if detected else []
+
+
+def get_verdicts():
+    """What the validation says of everything that a run uses."""
+    return [f"<dataset>/validation/{name}.json" for name in plan.validated(cfg)]
+
+
 def get_figures():
-    return [f"<results>/figures/{name}" for name in plan.figures(cfg)]
+    curves = window.curves(cfg, get_last()) if cfg.search.enabled else []
+    names = plan.figures(cfg, curves, window.compares(cfg))
+    return [f"<results>/figures/{name}" for name in names]
+
+
+def get_results(wildcards):
+    """What follows the search; nothing where only one generation is asked for."""
+    if cfg.only is not None:
+        return []
+    frame_rates = get_frame_rates() if cfg.evaluation.frame_rate else []
+    return [*get_figures(), "<results>/summary.md", *frame_rates]
 
 
 def get_frame_rates():
@@ -239,6 +303,10 @@ def get_images(wildcards):
 
 def get_predicted_truth(wildcards):
     return present(get_images(wildcards))
+
+
+def get_predicted_verdict(wildcards):
+    return get_verdict(plan.predicted_split(wildcards.boxes))
 
 
 def get_predicted(wildcards):

@@ -2,8 +2,9 @@
 
 Inputs: the data set's annotations and images (the synthetic one is made here). Outputs:
 <dataset>/{records}/{split}/manifest.json and its shards, {records} being `images`, or `crops/` and what the crops are
-made for; of annotations in a file for each video one COCO file, <dataset>/source/annotations/person_keypoints_{annotated}.json.
-Steps: synthesize or join_videos, convert.
+made for; of annotations in a file for each video one COCO file, <dataset>/source/annotations/person_keypoints_{annotated}.json;
+<dataset>/validation/{validated}.json, what is wrong with annotations, images and detections, and what is done about it.
+Steps: synthesize or join_videos, validate, convert.
 """
 
 if cfg.dataset.synthetic:
@@ -41,7 +42,7 @@ if cfg.dataset.format == "posetrack":
 
     rule join_videos:
         input:
-            lambda wildcards: plan.videos(cfg, wildcards.annotated),
+            given(lambda wildcards: plan.videos(cfg, wildcards.annotated)),
         output:
             annotations="<dataset>/source/annotations/person_keypoints_{annotated}.json",
         log:
@@ -70,10 +71,77 @@ if cfg.dataset.format == "posetrack":
             " 2> {log:q}"
 
 
+rule validate:
+    input:
+        annotations=given(lambda wildcards: get_truth(wildcards.validated)),
+    output:
+        verdict="<dataset>/validation/{validated}.json",
+    log:
+        "<logs>/data/validate_{validated}.log",
+    benchmark:
+        "<benchmarks>/data/validate_{validated}.tsv"
+    conda:
+        "../../envs/evopose.yaml"
+    threads: 4
+    params:
+        images=lambda wildcards: plan.split_of(cfg, wildcards.validated).images,
+        kind=lambda wildcards: (
+            "" if wildcards.validated in (plan.TRAIN, plan.VAL) else "--image-list"
+        ),
+        settings=plan.settings(cfg.dataset.validation),
+        keypoints=plan.settings(cfg.dataset.keypoints),
+    message:
+        "Validating annotations and images: {wildcards.validated}"
+    shell:
+        "exec python scripts/validate.py"
+        " --annotations {input.annotations:q}"
+        " --images {params.images:q}"
+        " {params.kind}"
+        " --settings {params.settings:q}"
+        " --keypoints {params.keypoints:q}"
+        " --workers {threads}"
+        " --verdict {output.verdict:q}"
+        " 2> {log:q}"
+
+
+rule validate_detections:
+    input:
+        annotations=given(lambda wildcards: get_truth(wildcards.validated)),
+        validation=given("<dataset>/validation/{validated}.json"),
+        detections=given(
+            lambda wildcards: present(
+                plan.split_of(cfg, wildcards.validated).detections
+            )
+        ),
+    output:
+        verdict="<dataset>/validation/{validated}_detections.json",
+    log:
+        "<logs>/data/validate_{validated}_detections.log",
+    benchmark:
+        "<benchmarks>/data/validate_{validated}_detections.tsv"
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    params:
+        settings=plan.settings(cfg.dataset.validation),
+    message:
+        "Validating detections: {wildcards.validated}"
+    shell:
+        "exec python scripts/validate.py"
+        " --annotations {input.annotations:q}"
+        " --validation {input.validation:q}"
+        " --detections {input.detections:q}"
+        " --settings {params.settings:q}"
+        " --verdict {output.verdict:q}"
+        " 2> {log:q}"
+
+
 rule convert:
     input:
-        annotations=get_annotations,
-        detections=get_detections,
+        annotations=given(get_annotations),
+        validation=given(get_annotations_verdict),
+        detections=given(get_detections),
+        detections_validation=given(get_detections_verdict),
     output:
         manifest="<dataset>/{records}/{split}/manifest.json",
     log:
@@ -94,7 +162,9 @@ rule convert:
     shell:
         "exec python scripts/convert.py"
         " --annotations {input.annotations:q}"
+        " --validation {input.validation:q}"
         " --detections {input.detections:q}"
+        " --detections-validation {input.detections_validation:q}"
         " --images {params.images:q}"
         " --purpose {params.purpose}"
         " {params.part}"

@@ -42,7 +42,9 @@ rule predict:
 rule mean_pose:
     input:
         train=get_truth(plan.TRAIN),
+        train_validation=get_verdict(plan.TRAIN),
         val=get_truth(plan.VAL),
+        val_validation=get_verdict(plan.VAL),
     output:
         predictions="<results>/mean_pose/predictions_ground_truth.json",
     log:
@@ -59,7 +61,9 @@ rule mean_pose:
     shell:
         "exec python scripts/baseline.py"
         " --train-annotations {input.train:q}"
+        " --train-validation {input.train_validation:q}"
         " --annotations {input.val:q}"
+        " --validation {input.val_validation:q}"
         " --keypoints {params.keypoints:q}"
         " --results {output.predictions:q}"
         " 2> {log:q}"
@@ -68,6 +72,7 @@ rule mean_pose:
 rule evaluate:
     input:
         annotations=get_truth(plan.VAL),
+        validation=get_verdict(plan.VAL),
         predictions="<results>/{source}/predictions_{boxes}.json",
     output:
         metrics="<results>/{source}/metrics_{boxes}.json",
@@ -88,6 +93,7 @@ rule evaluate:
     shell:
         "exec python scripts/evaluate.py"
         " --annotations {input.annotations:q}"
+        " --validation {input.validation:q}"
         " --results {input.predictions:q}"
         " --keypoints {params.keypoints:q}"
         " --metrics {output.metrics:q}"
@@ -98,6 +104,7 @@ rule submission:
     input:
         predictions="<results>/models/{model}/predictions_{boxes}.json",
         images=get_images,
+        validation=get_predicted_verdict,
     output:
         archive="<results>/models/{model}/submission_{boxes}/person_keypoints_{images}_{model}_results.zip",
     log:
@@ -115,6 +122,7 @@ rule submission:
         "exec python scripts/submission.py"
         " --results {input.predictions:q}"
         " --images {input.images:q}"
+        " --validation {input.validation:q}"
         " --keypoints {params.keypoints}"
         " --archive {output.archive:q}"
         " 2> {log:q}"

@@ -11,6 +11,8 @@ rule train_refiner:
         val=get_refiner_records(plan.VAL),
         train_annotations=get_truth(plan.TRAIN),
         val_annotations=get_truth(plan.VAL),
+        train_validation=get_verdict(plan.TRAIN),
+        val_validation=get_verdict(plan.VAL),
         train_estimates=get_estimates("train"),
         val_estimates=get_estimates("ground_truth"),
         pretrained=plan.existing(cfg.refine.pretrained),
@@ -37,9 +39,11 @@ rule train_refiner:
         "exec python scripts/train_refiner.py"
         " --train-manifest {input.train:q}"
         " --train-annotations {input.train_annotations:q}"
+        " --train-validation {input.train_validation:q}"
         " --train-estimates {input.train_estimates:q}"
         " --val-manifest {input.val:q}"
         " --val-annotations {input.val_annotations:q}"
+        " --val-validation {input.val_validation:q}"
         " --val-estimates {input.val_estimates:q}"
         " --settings {params.settings:q}"
         " --seed {params.seed}"
@@ -56,6 +60,7 @@ rule refine:
         weights="<results>/refiner/weights.safetensors",
         results="<results>/models/{model}/predictions_{boxes}.json",
         annotations=get_predicted_truth,
+        validation=get_predicted_verdict,
     output:
         refined="<results>/models/{model}/predictions_{boxes}_refined.json",
     log:
@@ -82,6 +87,7 @@ rule refine:
         " --weights {input.weights:q}"
         " --results {input.results:q}"
         " --annotations {input.annotations:q}"
+        " --validation {input.validation:q}"
         " --images {params.images:q}"
         " --sigma {params.sigma}"
         " --settings {params.settings:q}"

@@ -3,7 +3,7 @@
 
 rule figure_fitness:
     input:
-        populations=get_generations(),
+        populations=get_populations,
     output:
         figure=report(
             "<results>/figures/fitness.svg",
@@ -27,7 +27,7 @@ rule figure_fitness:
 
 rule figure_pareto:
     input:
-        populations=get_generations(),
+        populations=get_populations,
         champion="<results>/champion.json",
     output:
         figure=report(
@@ -109,7 +109,6 @@ rule figure_comparison:
 
 rule figure_architecture:
     input:
-        ancestor="<search>/gen_000/parents/0.safetensors",
         champion="<results>/champion.safetensors",
     output:
         figure=report(
@@ -123,12 +122,15 @@ rule figure_architecture:
     localrule: True
     conda:
         "../../envs/evopose.yaml"
+    params:
+        ancestor=json.dumps(cfg.search.ancestor),
     message:
         "Drawing the champion beside its ancestor"
     shell:
         "exec python scripts/plot.py architecture"
-        " --weights {input.ancestor:q} {input.champion:q}"
-        " --labels ancestor champion"
+        " --ancestor {params.ancestor:q}"
+        " --weights {input.champion:q}"
+        " --labels champion"
         " --output {output.figure:q}"
         " 2> {log:q}"
 
@@ -161,6 +163,7 @@ rule figure_model:
 rule figure_overlays:
     input:
         annotations=get_truth(plan.VAL),
+        validation=get_verdict(plan.VAL),
         predictions="<results>/models/{model}/predictions_ground_truth.json",
     output:
         figure=report(
@@ -183,6 +186,7 @@ rule figure_overlays:
     shell:
         "exec python scripts/plot.py overlays"
         " --annotations {input.annotations:q}"
+        " --validation {input.validation:q}"
         " --predictions {input.predictions:q}"
         " --images {params.images:q}"
         " --keypoints {params.keypoints:q}"
@@ -239,11 +243,12 @@ rule networks:
 
 rule summary:
     input:
-        populations=get_generations(),
+        populations=get_populations,
         champion="<results>/champion.json" if cfg.search.enabled else [],
+        validation=get_verdicts(),
         metrics=get_metrics,
         baseline="<results>/mean_pose/metrics_ground_truth.json",
-        comparison="<search>/gen_001/comparison.csv" if plan.compares(cfg) else [],
+        comparison="<search>/gen_001/comparison.csv" if window.compares(cfg) else [],
     output:
         markdown="<results>/summary.md",
         numbers="<results>/summary.json",
@@ -259,7 +264,7 @@ rule summary:
     conda:
         "../../envs/evopose.yaml"
     params:
-        experiment=cfg.experiment,
+        experiment=cfg.folder,
         fitness=plan.fitness_note(cfg),
         settings=json.dumps(facts.of(cfg)),
     message:
@@ -271,6 +276,7 @@ rule summary:
         " --champion {input.champion:q}"
         " --fitness {params.fitness:q}"
         " --settings {params.settings:q}"
+        " --validation {input.validation:q}"
         " --metrics {input.metrics:q}"
         " --baselines {input.baseline:q}"
         " --comparison {input.comparison:q}"

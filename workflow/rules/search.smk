@@ -1,34 +1,11 @@
 """The evolution (paper, section IV-C): a chain of generations, each a folder of files.
 
-Generation 0 is the ancestor. Generation g: mutate (parents and all genotypes so far -> children), then for each child
-transfer (parent's weights -> initial weights), train, score; select (children and parents -> parents of g + 1).
-Generation 1 can have twins for comparison: its children from scratch, and the ancestor trained on (`control`).
+Generation 0 is the ancestor (ancestor.smk). Generation g: mutate (parents and all genotypes so far -> children), then for
+each child transfer (parent's weights -> initial weights), train, score; select (children and parents -> parents of g + 1).
+Generation 1 can have twins for comparison: its children from scratch, and the ancestor trained on (`control`). With
+`convergence`, decide looks at each generation before the next. No rule makes a generation that is given (`resume_from`,
+`only`); a branch takes those over (branch.smk).
 """
-
-
-rule ancestor:
-    output:
-        children="<search>/gen_000/children.json",
-        genotypes="<search>/gen_000/genotypes.csv",
-    log:
-        "<logs>/search/gen_000/ancestor.log",
-    benchmark:
-        "<benchmarks>/search/gen_000/ancestor.tsv"
-    localrule: True
-    conda:
-        "../../envs/evopose.yaml"
-    params:
-        genotype=json.dumps(cfg.search.ancestor),
-        seed=cfg.seed,
-    message:
-        "Generation 0: the ancestor"
-    shell:
-        "exec python scripts/ancestor.py"
-        " --genotype {params.genotype:q}"
-        " --seed {params.seed}"
-        " --children {output.children:q}"
-        " --genotypes {output.genotypes:q}"
-        " 2> {log:q}"
 
 
 rule mutate:
@@ -43,7 +20,7 @@ rule mutate:
     benchmark:
         "<benchmarks>/search/gen_{gen}/mutate.tsv"
     wildcard_constraints:
-        gen=plan.LATER_GENERATION,
+        gen=window.whole_generations(cfg, 1),
     localrule: True
     conda:
         "../../envs/evopose.yaml"
@@ -77,11 +54,15 @@ rule initialise:
     benchmark:
         "<benchmarks>/search/gen_{gen}/{member}/initialise.tsv"
     wildcard_constraints:
+        gen=window.generations(cfg),
         # Children that inherit are no candidates: each would cost the planning another job.
-        member=(
-            r"child_00|scratch_\d+"
-            if cfg.search.transfer
-            else r"child_\d+|scratch_\d+"
+        member=window.members(
+            cfg,
+            (
+                r"child_00|scratch_\d+"
+                if cfg.search.transfer
+                else r"child_\d+|scratch_\d+"
+            ),
         ),
     localrule: True
     conda:
@@ -101,43 +82,6 @@ rule initialise:
         " 2> {log:q}"
 
 
-if cfg.search.pretrained:
-
-    ruleorder: seed_ancestor > initialise
-
-    rule seed_ancestor:
-        input:
-            children="<search>/gen_000/children.json",
-            pretrained=plan.existing(cfg.search.pretrained),
-        output:
-            weights="<search>/gen_000/child_00/initial.safetensors",
-            report="<search>/gen_000/child_00/inheritance.json",
-        log:
-            "<logs>/search/gen_000/child_00/seed_ancestor.log",
-        benchmark:
-            "<benchmarks>/search/gen_000/child_00/seed_ancestor.tsv"
-        conda:
-            "../../envs/evopose.yaml"
-        params:
-            network=NETWORK,
-            space=plan.settings(cfg.search.space),
-            pretrained=cfg.search.pretrained,
-            names=cfg.dataset.keypoints.names,
-        message:
-            "Generation 0: the ancestor starts from pretrained weights"
-        shell:
-            "exec python scripts/initialise.py"
-            " --children {input.children:q}"
-            " --member child_00"
-            " {params.network}"
-            " --space {params.space:q}"
-            " --pretrained {params.pretrained:q}"
-            " --keypoint-names {params.names:q}"
-            " --weights {output.weights:q}"
-            " --report {output.report:q}"
-            " 2> {log:q}"
-
-
 if cfg.search.transfer:
 
     ruleorder: transfer > initialise
@@ -154,8 +98,8 @@ if cfg.search.transfer:
         benchmark:
             "<benchmarks>/search/gen_{gen}/{member}/transfer.tsv"
         wildcard_constraints:
-            gen=plan.LATER_GENERATION,
-            member=r"child_\d+",
+            gen=window.generations(cfg, 1),
+            member=window.members(cfg, r"child_\d+"),
         localrule: True
         conda:
             "../../envs/evopose.yaml"
@@ -188,6 +132,8 @@ rule train_child:
         "<logs>/search/gen_{gen}/{member}/train.log",
     benchmark:
         "<benchmarks>/search/gen_{gen}/{member}/train.tsv"
+    wildcard_constraints:
+        gen=window.generations(cfg),
     conda:
         "../../envs/evopose.yaml"
     threads: cfg.search.train.cpu_threads
@@ -229,6 +175,8 @@ rule score:
         "<logs>/search/gen_{gen}/{member}/score.log",
     benchmark:
         "<benchmarks>/search/gen_{gen}/{member}/score.tsv"
+    wildcard_constraints:
+        gen=window.generations(cfg),
     localrule: True
     conda:
         "../../envs/evopose.yaml"
@@ -260,6 +208,8 @@ rule select:
         "<logs>/search/gen_{gen}/select.log",
     benchmark:
         "<benchmarks>/search/gen_{gen}/select.tsv"
+    wildcard_constraints:
+        gen=window.generations(cfg, 1),
     localrule: True
     conda:
         "../../envs/evopose.yaml"
@@ -287,53 +237,49 @@ rule select:
         " 2> {log:q}"
 
 
-use rule select as select_ancestor with:
-    input:
-        children="<search>/gen_000/children.json",
-        scores="<search>/gen_000/child_00/score.json",
-        weights="<search>/gen_000/child_00/weights.safetensors",
-        before=[],
-        parents=[],
-    output:
-        population="<search>/gen_000/population.csv",
-        parents="<search>/gen_000/parents.json",
-        weights=["<search>/gen_000/parents/0.safetensors"],
-    log:
-        "<logs>/search/gen_000/select.log",
-    benchmark:
-        "<benchmarks>/search/gen_000/select.tsv"
-    localrule: True
-    message:
-        "Generation 0: the ancestor becomes the parent"
+if window.makes(cfg, 1):
+
+    rule compare:
+        input:
+            children="<search>/gen_001/children.json",
+            inheritance=members(1, "child", "inheritance.json"),
+            transferred=members(1, "child", "history.csv"),
+            scratch=members(1, "scratch", "history.csv"),
+            control="<search>/gen_001/control/history.csv",
+        output:
+            table="<search>/gen_001/comparison.csv",
+        log:
+            "<logs>/search/gen_001/compare.log",
+        benchmark:
+            "<benchmarks>/search/gen_001/compare.tsv"
+        localrule: True
+        conda:
+            "../../envs/evopose.yaml"
+        message:
+            "Comparing weight transfer with training from scratch"
+        shell:
+            "exec python scripts/compare.py"
+            " --children {input.children:q}"
+            " --inheritance {input.inheritance:q}"
+            " --transferred {input.transferred:q}"
+            " --scratch {input.scratch:q}"
+            " --control {input.control:q}"
+            " --table {output.table:q}"
+            " 2> {log:q}"
 
 
-rule compare:
-    input:
-        children="<search>/gen_001/children.json",
-        inheritance=members(1, "child", "inheritance.json"),
-        transferred=members(1, "child", "history.csv"),
-        scratch=members(1, "scratch", "history.csv"),
-        control="<search>/gen_001/control/history.csv",
-    output:
-        table="<search>/gen_001/comparison.csv",
-    log:
-        "<logs>/search/gen_001/compare.log",
-    benchmark:
-        "<benchmarks>/search/gen_001/compare.tsv"
-    localrule: True
-    conda:
-        "../../envs/evopose.yaml"
-    message:
-        "Comparing weight transfer with training from scratch"
-    shell:
-        "exec python scripts/compare.py"
-        " --children {input.children:q}"
-        " --inheritance {input.inheritance:q}"
-        " --transferred {input.transferred:q}"
-        " --scratch {input.scratch:q}"
-        " --control {input.control:q}"
-        " --table {output.table:q}"
-        " 2> {log:q}"
+if cfg.search.convergence:
+
+    checkpoint decide:
+        input:
+            "<search>/gen_{gen}/population.csv",
+        output:
+            touch(f"<search>/gen_{{gen}}/{window.DECIDED}"),
+        wildcard_constraints:
+            gen=window.generations(cfg),
+        localrule: True
+        message:
+            "Generation {wildcards.gen}: is another one needed?"
 
 
 rule champion:

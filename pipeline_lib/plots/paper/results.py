@@ -188,6 +188,9 @@ def _training(
     differences += _start(place, own["pretrained"], meant.final.models[model].pretrained)
     if boxes != wanted:
         differences.append("boxes: ground truth instead of detections")
+    if left_out := measured[f"{boxes}{kind}"].get("left_out"):
+        less = ", ".join(f"{number} {what}" for what, number in left_out.items())
+        differences.append(f"left out of the validation split: {less}")
     if images is not None and seen != images:
         differences.append(f"validation images: {seen:,} instead of {images:,}")
     status = Status.OTHER if differences else Status.COMPARABLE

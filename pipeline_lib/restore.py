@@ -31,6 +31,8 @@ _DATA = [
     r"source/.*|files/archives/.*",
     r"files/.*",
     r"(images|crops)/.*\.tfrecord",
+    r"validation/[^/]*(?<!_detections)\.json",
+    r"validation/[^/]*_detections\.json",
     r"(images|crops)/.*manifest\.json",
 ]
 _EXPERIMENT = [

@@ -88,5 +88,6 @@ if cfg.search.keep_ancestor and int(ADOPTED) > 0:
             "<logs>/search/gen_000/adopt.log",
         benchmark:
             "<benchmarks>/search/gen_000/adopt.tsv"
+        localrule: True
         message:
             "The ancestor of the search that is left, which stays in every pool"

@@ -38,7 +38,8 @@ def halved(settings: TrainSettings) -> TrainSettings | None:
     accumulation = 2 * settings.accumulation
     if settings.batch // settings.devices % accumulation or keras.backend.backend() != "tensorflow":
         return None
-    return TrainSettings(**{**dict(settings), "accumulation": accumulation})
+    # A refiner's settings stay what they are.
+    return settings.model_copy(update={"accumulation": accumulation})
 
 
 def within(attempt: Callable[[TrainSettings], Result], settings: TrainSettings, store: Store, title: str) -> Result:

@@ -1,6 +1,7 @@
 """history.csv: what was measured in each epoch."""
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,5 +36,9 @@ class History:
 
     def add(self, **measured: Any) -> None:
         """Add a row of the named columns and write the file."""
-        self.rows.append({**measured, **self._device})
+        self.restore([*self.rows, {**measured, **self._device}])
+
+    def restore(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Have these rows, and write the file: of a training that is over but for its weights, nobody else would."""
+        self.rows = [dict(row) for row in rows]
         write_csv(self.path, self.rows, COLUMNS)

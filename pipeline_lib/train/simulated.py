@@ -62,7 +62,8 @@ def train(
         saved = store.load()
         store.count("started")
         written = History(history, DEVICE, 1)
-        written.rows = [dict(row) for row in saved.rows] if saved else []
+        if saved:
+            written.restore(saved.rows)
         timeline = _Timeline(Path(weights).with_name(TIMELINE), store.attempts["started"], result.seconds)
         epoch_seconds = result.seconds / settings.epochs
         done = saved.epoch if saved else 0

@@ -367,7 +367,7 @@ class _Epochs(keras.callbacks.Callback):
 
     def restore(self, saved: state.State) -> None:
         """Go on from a state."""
-        self._history.rows = [dict(row) for row in saved.rows]
+        self._history.restore(saved.rows)
         self._best = saved.best
         self._best_loss, self._best_epoch = saved.values["best_loss"], saved.values["best_epoch"]
         self.ended = saved.values["ended"]

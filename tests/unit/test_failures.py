@@ -88,6 +88,24 @@ def test_what_does_not_fit_is_tried_with_half_as_many_persons_at_once(
     assert score(tmp_path / "tried").status == "ok"
 
 
+def test_a_training_that_died_before_its_weights_were_written_has_its_history(
+    manifest: Path, initial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its epochs are done; Snakemake has removed the outputs of the job that failed."""
+
+    def dies(*_: Any) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "save", dies)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(manifest, initial, tmp_path / "died", epochs=2)
+    before = (tmp_path / "died/history.csv").read_bytes()
+    (tmp_path / "died/history.csv").unlink()
+    train(manifest, initial, tmp_path / "died", epochs=2)
+    assert (tmp_path / "died/history.csv").read_bytes() == before and score(tmp_path / "died").status == "ok"
+
+
 def test_a_training_that_does_not_fit_twice_failed(manifest: Path, initial: Path, tmp_path: Path, fails: Any) -> None:
     fails(2)
     with pytest.raises(

@@ -164,6 +164,7 @@ def _check_given(cfg: Config, first: int, folder: Path) -> None:
         key,
     )
     parents = population.read(population.Parents, given / "parents.json").parents
+    population.check_space(parents, cfg.search.space, cfg.search.ancestor, given / "parents.json")
     if len(parents) != cfg.search.parents_of(first - 1):
         raise ConfigError(
             f"search.parents: {cfg.search.parents_of(first - 1)}, but {given / 'parents.json'} has {len(parents)}; set it "

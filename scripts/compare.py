@@ -11,10 +11,10 @@ def main(arguments: argparse.Namespace) -> None:
 
     rows = comparison.rows(
         population.read(population.Children, arguments.children),
-        [artifacts.read_json(path)["fraction"] for path in arguments.inheritance],
-        [artifacts.read_csv(path) for path in arguments.transferred],
-        [artifacts.read_csv(path) for path in arguments.scratch],
-        artifacts.read_csv(arguments.control),
+        [comparison.inherited(path) for path in arguments.inheritance],
+        [population.read_history(path) for path in arguments.transferred],
+        [population.read_history(path) for path in arguments.scratch],
+        population.read_history(arguments.control),
     )
     artifacts.write_csv(arguments.table, rows, comparison.COLUMNS)
 

@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
         log.info("%s: %s", arguments.member, pretrained.summary(report))
     files.save(arguments.weights, architecture, weights)
     if arguments.report is not None:
-        artifacts.write_json(arguments.report, report)
+        artifacts.write_document(arguments.report, report)
 
 
 def parser() -> argparse.ArgumentParser:

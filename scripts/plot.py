@@ -15,9 +15,9 @@ def fitness(arguments: argparse.Namespace) -> None:
 
 def pareto(arguments: argparse.Namespace) -> None:
     from pipeline_lib.plots import pareto, style, tables
-    from pipeline_lib.search.population import Individual, read
+    from pipeline_lib.search.population import Champion, read
 
-    champion = read(Individual, arguments.champion).origin
+    champion = read(Champion, arguments.champion).origin
     everyone = tables.everyone(tables.read_populations(arguments.populations))
     style.save(pareto.draw(everyone, (champion.generation, champion.child)), arguments.output)
 
@@ -42,17 +42,26 @@ def comparison(arguments: argparse.Namespace) -> None:
 
 
 def overlays(arguments: argparse.Namespace) -> None:
-    from pipeline_lib import artifacts
-    from pipeline_lib.config import KeypointSchema
-    from pipeline_lib.data import verdict
+    from pipeline_lib.config import KeypointSchema, ValidationConfig
+    from pipeline_lib.data import coco, verdict
+    from pipeline_lib.data.validation import validate
+    from pipeline_lib.errors import about
+    from pipeline_lib.evaluate import results
     from pipeline_lib.plots import overlays
 
     schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
-    validated = verdict.read(arguments.validation) if arguments.validation else None
+    validated = (
+        verdict.read(arguments.validation)
+        if arguments.validation
+        else validate(arguments.annotations, schema, ValidationConfig())
+    )
     annotations = verdict.read_content(arguments.annotations, validated)
-    people = overlays.persons(annotations["annotations"], artifacts.read_json(arguments.predictions), schema.sigmas)
-    images = {image["id"]: arguments.images / image["file_name"] for image in annotations["images"]}
-    chosen, upright = overlays.choose(people, arguments.number), validated.upright if validated else ()
+    predictions = results.read(arguments.predictions)
+    with about(arguments.predictions):
+        people = overlays.persons(annotations["annotations"], predictions, schema.sigmas)
+    listed = coco.images(arguments.annotations, validated)
+    images = {image.image_id: arguments.images / image.file_name for image in listed}
+    chosen, upright = overlays.choose(people, arguments.number), validated.upright
     drawn = overlays.sheet(chosen, images, schema, arguments.title, upright)
     overlays.save(drawn, arguments.output)
 

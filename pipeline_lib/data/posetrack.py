@@ -117,10 +117,11 @@ class _Joined:
         name, labelled = entry.get("file_name"), entry.get("is_labeled")
         if not isinstance(name, str) or not name:
             raise DataError(f"{where}: file_name is {name!r}; the path of a picture is expected")
+        path = coco_json.image_path(self._folder, entry, where)
         if not isinstance(labelled, bool):
             raise DataError(f"{where}: is_labeled is {labelled!r}; true or false is expected, as in PoseTrack 2018")
         if labelled:
-            height, width = _size(self._folder / name)
+            height, width = _size(path)
             self.images.append({"id": identity, "file_name": name, "height": height, "width": width})
         return labelled
 

@@ -125,7 +125,7 @@ def from_json(text: str) -> Network:
     """The network that its `to_json` wrote into a weights file; raises `ArtifactError` for any other text."""
     try:
         published = "network" in json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"architecture {text[:200]!r}: not as written by this version ({error})") from None
     return Published.from_json(text) if published else Architecture.from_json(text)
 

@@ -602,7 +602,7 @@ DAMAGES = {
         lambda text: text.replace('"annotations": 6', '"annotations": 2'),
         "beyond the 2 entries",
     ),
-    "no object": (lambda text: "[1]", "not the result of a validation"),
+    "no object": (lambda text: "[1]", "a JSON object is expected"),
 }
 
 

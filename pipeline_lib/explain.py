@@ -42,7 +42,8 @@ _KINDS = {
     "dict_type": "a section is expected",
     "model_type": "a section is expected",
     "model_attributes_type": "a section is expected",
-    "extra_forbidden": "unknown key",
+    "extra_forbidden": "unknown key, correct it or leave it out",
+    "missing": "Field required, give it a value",
 }
 
 _SILENT = ("missing", "extra_forbidden", "too_long")

@@ -17,7 +17,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     if len(arguments.weights) != len(arguments.survivor_weights):
         raise ArtifactError(
-            f"{len(arguments.survivor_weights)} survivors need as many weights, {len(arguments.weights)} are given"
+            f"{len(arguments.survivor_weights)} survivors need as many weights, {len(arguments.weights)} are given; give those of each"
         )
     pool = population.read_pool(arguments.pool)
     ranked = population.rank_again(pool, arguments.target_parameters, arguments.gamma)

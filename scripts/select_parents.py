@@ -21,7 +21,7 @@ def main(arguments: argparse.Namespace) -> None:
     if len(arguments.weights) != len(scores) or len(arguments.parents) != len(before):
         raise ArtifactError(
             f"{len(scores)} scores and {len(before)} parents need as many weights, "
-            f"{len(arguments.weights)} and {len(arguments.parents)} are given"
+            f"{len(arguments.weights)} and {len(arguments.parents)} are given; give those of each"
         )
     population.check_failures(children, scores, arguments.max_failed)
     places = {(p.origin.generation, p.origin.child): path for p, path in zip(before, arguments.parents, strict=True)}

@@ -147,7 +147,7 @@ class Config(Section):
         children = search.children_of(only.generation)
         if only.children is not None and max(only.children) >= children:
             raise ValueError(
-                f"only.children: the last child of generation {only.generation} is {children - 1}, not {max(only.children)}"
+                f"only.children: the last child of generation {only.generation} is {children - 1}, not {max(only.children)}; name children from 0 to that"
             )
         return self
 

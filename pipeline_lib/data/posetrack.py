@@ -34,7 +34,7 @@ def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) 
     """
     paths = sorted(folder.glob(VIDEOS))
     if not paths:
-        raise DataError(f"{folder}: no videos' files ({VIDEOS}); unpack PoseTrack's annotations there")
+        raise DataError(f"{folder}: no videos' files ({VIDEOS}); put PoseTrack's annotations there")
     joined = _Joined(images, schema)
     for path in paths:
         joined.add(path)
@@ -106,7 +106,7 @@ class _Joined:
             identity = integer_of(entry, "id", where)
             if identity in seen:
                 raise DataError(
-                    f"{where}: id {identity} occurs twice, first in {seen[identity]}; ids are unique over all videos"
+                    f"{where}: id {identity} occurs twice, first in {seen[identity]}; ids are unique over all videos, correct it, or get the files again"
                 )
             seen[identity] = path
             yield where, identity, entry
@@ -153,7 +153,7 @@ def _person(identity: int, image: int, entry: Mapping[str, Any]) -> dict[str, An
 def _list(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
     entries = content.get(key)
     if not isinstance(entries, list):
-        raise DataError(f"{path}: `{key}` must be a list, as in PoseTrack 2018's files of videos")
+        raise DataError(f"{path}: `{key}` must be a list, as in PoseTrack 2018's files of videos; get it again")
     return entries
 
 

@@ -38,6 +38,10 @@ ROOM = 2**28
 RESNET_MEAN_RGB = (123.68, 116.779, 103.939)
 
 
+class _RefusedError(Exception):
+    """What a file holds is not read, and why."""
+
+
 def read(path: str, file: Path, name: str, expected: Sequence[TensorSpec]) -> tuple[Weights, list[str]]:
     """The tensors of a file of the network `name` of `keras.applications`, and the names of those that were adapted.
 
@@ -57,6 +61,8 @@ def read(path: str, file: Path, name: str, expected: Sequence[TensorSpec]) -> tu
         most = ROOM + 4 * sum(4 * math.prod(tensor.shape) for tensor in expected)
         with tempfile.TemporaryDirectory() as folder:
             model = _load(_hdf5(file, Path(folder), most), name, most)
+    except _RefusedError as error:
+        raise ArtifactError(f"{path}: {error}; give weights of {name} (keras.applications)") from None
     except Exception as error:  # Keras, HDF5 and zip files each have their own
         reason = str(error).strip().partition("\n")[0]
         raise ArtifactError(
@@ -89,33 +95,33 @@ def _hdf5(file: Path, folder: Path, most: int) -> Path:
         raise ValueError("not a .keras file, or a damaged one")
     with zipfile.ZipFile(file) as archive:
         if WEIGHTS not in archive.namelist():
-            raise ValueError(f"there is no {WEIGHTS} in it")
+            raise _RefusedError(f"there is no {WEIGHTS} in it")
         if (size := archive.getinfo(WEIGHTS).file_size) > most:
-            raise ValueError(f"{WEIGHTS} has {size:,} bytes, at most {most:,} are allowed")
+            raise _RefusedError(f"{WEIGHTS} has {size:,} bytes, at most {most:,} are allowed")
         with archive.open(WEIGHTS) as source, (folder / WEIGHTS).open("wb") as target:
             shutil.copyfileobj(source, target)  # never more than the size that was looked at
     return folder / WEIGHTS
 
 
 def _check(stream: h5py.File, most: int) -> None:
-    """Raise `ValueError` when what a file holds is larger than `most` bytes, or lies in other files."""
+    """Raise `_RefusedError` when what a file holds is larger than `most` bytes, or lies in other files."""
     size = 0
 
-    def visit(place: str, item: Any) -> None:
+    # What a visit returns ends it; an exception there would be HDF5's own.
+    def visit(place: str, item: Any) -> str | None:
         nonlocal size
-        if isinstance(item, h5py.Dataset):
-            size += item.nbytes
-            if size > most:
-                raise ValueError(f"{place} has the shape {item.shape}: at most {most:,} bytes in all are allowed")
-            if item.external or item.is_virtual:
-                raise ValueError(f"{place} lies in another file")
+        if not isinstance(item, h5py.Dataset):
+            return None
+        size += item.nbytes
+        if size > most:
+            return f"{place} has the shape {item.shape}: at most {most:,} bytes in all are allowed"
+        return f"{place} lies in another file" if item.external or item.is_virtual else None
 
-    def visit_link(place: str, link: Any) -> None:
-        if isinstance(link, h5py.ExternalLink):
-            raise ValueError(f"{place} leads to another file, {link.filename}")
+    def visit_link(place: str, link: Any) -> str | None:
+        return f"{place} leads to another file, {link.filename}" if isinstance(link, h5py.ExternalLink) else None
 
-    stream.visititems_links(visit_link)
-    stream.visititems(visit)
+    if problem := stream.visititems_links(visit_link) or stream.visititems(visit):
+        raise _RefusedError(problem)
 
 
 def _load(file: Path, name: str, most: int) -> keras.Model:
@@ -124,7 +130,7 @@ def _load(file: Path, name: str, most: int) -> keras.Model:
         legacy = "layer_names" in stream.attrs or "model_weights" in stream
         classes = _classes(stream)
         if classes is not None and classes > CLASSES:
-            raise ValueError(f"a classifier of {classes:,} classes, at most {CLASSES:,} are allowed")
+            raise _RefusedError(f"a classifier of {classes:,} classes, at most {CLASSES:,} are allowed")
     make = getattr(keras.applications, name)
     options = {"include_top": False} if classes is None else {"include_top": True, "classes": classes}
     model = make(weights=None, input_shape=(64, 64, 3), **options)

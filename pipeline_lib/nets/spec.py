@@ -107,7 +107,7 @@ class Architecture(Stored):
             height, width = (max(1, round(side / stride)) * stride for side in (self.height, self.width))
             raise ConfigError(
                 f"input {self.height}x{self.width} is not divisible by the network's overall stride {stride}; "
-                f"the nearest size that is: {height}x{width}"
+                f"use another, the nearest size that is: {height}x{width}"
             )
 
     @classmethod

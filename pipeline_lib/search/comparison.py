@@ -54,7 +54,9 @@ def rows(
     steps = {end.steps for end in (*ends[0], *ends[1], control_ends) if end.final is not None}
     if len(steps) > 1:
         listed = ", ".join(map(str, sorted(steps)))
-        raise ArtifactError(f"the compared trainings have different lengths: {listed} steps")
+        raise ArtifactError(
+            f"the compared trainings have different lengths: {listed} steps; delete the shorter ones and run again"
+        )
     return [
         {
             "child": child.index,

@@ -21,7 +21,7 @@ from pipeline_lib.search.genotype import COLUMNS, Key, Nesting, decode_text, enc
 from pipeline_lib.search.selection import select
 
 Document = TypeVar("Document", bound=BaseModel)
-Loss = Annotated[float, Field(ge=0)]
+Loss = Annotated[float, Field(strict=True, ge=0)]
 
 POPULATION_COLUMNS = (
     *("rank", "generation", "child", "loss", "parameters", "multiply_adds", "fitness", "status", "survivor"),
@@ -112,7 +112,7 @@ class Individual(_Measured):
     """A member of the pool, ranked."""
 
     rank: NonNegative
-    fitness: Annotated[float, Field(ge=0)] | None
+    fitness: Loss | None
     origin: Origin
 
 
@@ -229,6 +229,8 @@ def genotype_rows(children: Children) -> list[dict[str, Any]]:
 def read_history(path: str | PathLike[str]) -> list[dict[str, str]]:
     """The rows of history.csv; raises `ArtifactError` naming a line whose epoch, step or losses are no numbers."""
     rows = read_csv(path)
+    if not rows:
+        raise ArtifactError(f"{path}: has no rows; {AGAIN}")
     for line, row in enumerate(rows, start=2):
         try:
             int(row["epoch"]), int(row["step"]), float(row["val_loss"]), float(row.get("loss") or 0)

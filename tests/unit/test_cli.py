@@ -167,7 +167,7 @@ def test_a_console_that_is_closed_is_left_alone():
 
 def test_settings_are_parsed_and_errors_named():
     assert cli.settings(TrainSettings, '{"epochs": 3, "precision": "bfloat16"}').epochs == 3
-    with pytest.raises(ConfigError, match=r"^--settings: epoch: unknown key$"):
+    with pytest.raises(ConfigError, match=r"^--settings: epoch: unknown key, correct it or leave it out$"):
         cli.settings(TrainSettings, '{"epoch": 3}')
     with pytest.raises(ConfigError, match="--settings"):
         cli.settings(TrainSettings, "{")

@@ -8,26 +8,26 @@ from pipeline_lib import cli
 
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
-    from pipeline_lib.config import KeypointSchema, ValidationConfig
+    from pipeline_lib.config import KeypointSchema
     from pipeline_lib.data import coco_json, verdict
-    from pipeline_lib.data.validation import validate
     from pipeline_lib.errors import about
     from pipeline_lib.evaluate import coco, results
 
     schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
+    annotations = coco_json.read(arguments.annotations)
+    left_out = None
     if arguments.validation:
         validated = verdict.read(arguments.validation)
         verdict.check(validated, arguments.annotations)
-    else:
-        validated = validate(arguments.annotations, schema, ValidationConfig())
-    annotations = validated.evaluated(coco_json.read(arguments.annotations), len(schema.names))
-    left_out = validated.left_out() if arguments.validation else None
+        annotations, left_out = validated.evaluated(annotations, len(schema.names)), validated.left_out()
+    with about(arguments.annotations):
+        truth = coco.truth(annotations, len(schema.names))
     rows = {}
     for name, path in ((arguments.name, arguments.results), ("mean pose", arguments.baseline_results)):
         if path is not None:
             found = results.read(path)
             with about(path):
-                rows[name] = coco.evaluate(annotations, found, schema.sigmas)
+                rows[name] = coco.evaluate(truth, found, schema.sigmas)
     network = rows[arguments.name]
     written = {"schema_version": artifacts.SCHEMA_VERSION, **network}
     if left_out is not None:

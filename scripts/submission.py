@@ -10,13 +10,16 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from pipeline_lib.data import coco, verdict
+    from pipeline_lib.data import coco_json, verdict
     from pipeline_lib.errors import about
     from pipeline_lib.evaluate import results, submission
 
     found = results.read(arguments.results)
     validated = verdict.read(arguments.validation) if arguments.validation else None
-    images = [image.image_id for image in coco.images(arguments.images, validated)]
+    listed = coco_json.entries(verdict.read_content(arguments.images, validated), "images", arguments.images)
+    images = [
+        coco_json.integer_of(one, "id", f"{arguments.images}, images[{place}]") for place, one in enumerate(listed)
+    ]
     with about(arguments.results):
         people = submission.submission(found, images, arguments.keypoints)
     submission.write(arguments.archive, people)

@@ -635,6 +635,10 @@ def results() -> Iterator[Case]:
         "no keypoints": (entry(file, 1, "keypoints", None), r"\[1\]: keypoints"),
         "keypoints that are no numbers": (entry(file, 1, "keypoints", [1, 2, float("nan"), 3, 4, 1]), r"\[1\]: keypoints"),
         "a score of text": (entry(file, 1, "score", "1"), r"\[1\]: score"),
+        "truth that is text": (entry(ANNOTATIONS, "annotations", 1, "x"), r"annotations\[1\]", "annotations.json"),
+        "truth without place": (entry(ANNOTATIONS, "annotations", 1, "bbox", 7), "annotation 11: bbox", "annotations.json"),
+        "truth of nan": (entry(ANNOTATIONS, "annotations", 1, "keypoints", [float("nan")] * 6), "annotation 11: keypoints", "annotations.json"),
+        "truth of images by name": (entry(ANNOTATIONS, "images", 1, "id", "x"), r"images\[1\]: id", "annotations.json"),
         "of another image": (entry(file, 1, "image_id", 77), "result 1: image 77"),
         "of other keypoints": (entry(file, 1, {**keypoints, "image_id": 2, "category_id": 1, "score": 1}), "result 1: 3 keypoint"),
     })  # fmt: skip

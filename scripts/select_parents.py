@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
-    from pipeline_lib.errors import ArtifactError, EvoPoseError
+    from pipeline_lib.errors import ArtifactError, EvoPoseError, about
     from pipeline_lib.nets import files
     from pipeline_lib.search import population
     from pipeline_lib.search.genotype import encode
@@ -27,7 +27,10 @@ def main(arguments: argparse.Namespace) -> None:
     places = {(p.origin.generation, p.origin.child): path for p, path in zip(before, arguments.parents, strict=True)}
     # The ancestor that is kept in every pool may be among the parents anyway.
     pool = {(parent.origin.generation, parent.origin.child): parent for parent in reversed(before)}
-    ranked = population.rank(children, scores, list(pool.values())[::-1], arguments.target_parameters, arguments.gamma)
+    with about(arguments.children):
+        ranked = population.rank(
+            children, scores, list(pool.values())[::-1], arguments.target_parameters, arguments.gamma
+        )
     places |= {(children.generation, index): path for index, path in enumerate(arguments.weights)}
     survivors = ranked[: len(arguments.survivor_weights)]
     if survivors[0].fitness is None:

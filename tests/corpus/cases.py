@@ -368,7 +368,7 @@ def populations() -> Iterator[Case]:
         "cut": (cut(score), "not readable as JSON"),
         "noise": (noise(score), "not readable as JSON"),
         "of the future": (entry(score, "schema_version", 99), FUTURE),
-        "of another child": (entry(score, "genotype", world.ANCESTOR), "child 1", "score of generation 1"),
+        "of another child": (entry(score, "genotype", world.ANCESTOR), "child 1", "children.json"),
         "endless": (entry(score, "loss", float("inf")), "loss"),
         "text": (entry(score, "loss", "12"), "loss", "score.json"),
         "no loss": (entry(score, "loss", None), "loss"),

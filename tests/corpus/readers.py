@@ -38,9 +38,6 @@ def configuration(arguments: argparse.Namespace) -> None:
     raw = yaml.safe_load(arguments.path.read_text(encoding="utf-8"))
     cfg = plan.load(raw, Path())
     window.check(cfg)
-    window.end(cfg)
-    if cfg.branch is not None:
-        window.adopted_weights(cfg, window.adopted(cfg)[-1])
 
 
 def archive(arguments: argparse.Namespace) -> None:
@@ -50,22 +47,9 @@ def archive(arguments: argparse.Namespace) -> None:
     unpack(arguments.path, Path("unpacked"), {"inside/a.txt": 1}, Path("work"))
 
 
-def restored(arguments: argparse.Namespace) -> None:
-    """A state of a training: of a damaged one it is said that it is left out, and training begins anew."""
-    from pipeline_lib.train import state
-
-    with state.opened(arguments.path, "key") as store:
-        found = store.load()
-    if found is None:
-        from pipeline_lib.errors import ArtifactError
-
-        raise ArtifactError("begins anew")
-
-
 READERS: dict[str, Callable[[argparse.Namespace], None]] = {
     "records": records,
     "keras": keras,
     "configuration": configuration,
     "archive": archive,
-    "restored": restored,
 }

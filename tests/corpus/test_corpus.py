@@ -13,9 +13,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
-from pipeline_lib import cli
-from tests.corpus import cases, harness, world
+from pipeline_lib import changed, cli, config
+from pipeline_lib.errors import ArtifactError
+from pipeline_lib.train import state
+from tests.corpus import cases, changes, harness, world
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("corpus")]
 
@@ -120,3 +123,66 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     environment["PYTHONPATH"] = str(harness.ROOT)
     program = [sys.executable, str(harness.ROOT / command[0]), *command[1:]]
     return subprocess.run(program, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+
+
+# Snakemake would make anew what is made from these, and deletes that before; the damage is said before any job begins.
+PLANNED = (
+    *("parents: a rank", "parents: of the future", "genotypes: a cell more", "scores: no loss"),
+    *("weights of a child: cut", "weights: of another genotype", "weights of a parent: a flipped bit"),
+    *("given generations: converged on nonsense", "configurations: a data set that runs code"),
+)
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_snakemake_says_it_before_anything_is_deleted(name: str, good: Path, tmp_path: Path) -> None:
+    case = next(case for case in CASES if case.name == name)
+    here = world.copied(good, tmp_path / "case")
+    (here / "scripts").symlink_to(harness.ROOT / "scripts")
+    case.change(here, harness.seed(case.name))
+    config = yaml.safe_load((here / "config.yaml").read_text())
+    (here / "config.yaml").write_text(yaml.safe_dump(config | {"dataset": str(here / "dataset.yaml")}))
+    there = {path for path in here.rglob("*") if path.is_file()}
+    command = ["-m", "snakemake", "--snakefile", "workflow/Snakefile", "--profile", "profiles/local", "--configfile"]
+    command[3], command[5] = (str(harness.ROOT / command[place]) for place in (3, 5))
+    environment = os.environ | {"PYTHONPATH": str(harness.ROOT)}
+    done = subprocess.run(
+        [sys.executable, *command, "config.yaml", "--cores", "1", "search"],
+        cwd=here, capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    message = next((line for line in said.splitlines() if line.startswith("Configuration: ")), said)
+    assert done.returncode != 0
+    assert case.file in message and harness.REMEDY.search(message), said
+    assert "Traceback" not in said
+    assert there <= {path for path in here.rglob("*") if path.is_file()}
+    assert not (here / "owned").exists()
+
+
+def test_a_changed_good_document_is_no_damage(good: Path, tmp_path: Path) -> None:
+    """Times alone say nothing: what is newer than what was made from it is read, and is as it should be."""
+    here = world.copied(good, tmp_path / "case")
+    cfg = config.load(yaml.safe_load((here / "config.yaml").read_text()), here)
+    for path in sorted(here.rglob("results/**/*"), reverse=True):
+        if path.is_file():
+            path.touch()
+            changed.check(cfg, here)
+    (here / world.G1 / "child_01/score.json").unlink()
+    changed.check(cfg, here)
+    weights = here / world.G0 / "parents/0.safetensors"
+    weights.write_bytes((here / world.G1 / "child_00/weights.safetensors").read_bytes())
+    with pytest.raises(ArtifactError, match=r"parents/0\.safetensors: weights of .*, but rank 0 in .*parents\.json is"):
+        changed.check(cfg, here)
+
+
+@pytest.mark.parametrize("name", ["state.json", "variables.safetensors", "best.safetensors"])
+@pytest.mark.parametrize("change", [changes.cut, changes.flipped, changes.gone, changes.noise])
+def test_a_damaged_state_is_left_out(
+    name: str, change: Callable[[str], harness.Change], good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A training begins anew, or from the state before."""
+    here = world.copied(good, tmp_path / "case")
+    with state.opened(here / "training/weights.safetensors", "key") as store:
+        assert store.load() is not None
+        change(f"training/.training/key/000001_000000/{name}")(here, harness.seed(name))
+        assert store.load() is None
+    assert "a damaged state of the training is left out" in caplog.text

@@ -25,6 +25,7 @@ LAYERS = [
 OUTSIDE = {
     "plan": {*BASE, "search", "nets", "devices", "hardware", "paper"},
     "window": {*BASE, "search", "plan"},
+    "changed": {*BASE, "search", "data", "nets", "plan"},
     "manual": {*BASE},
     "controller": {*BASE},
 }

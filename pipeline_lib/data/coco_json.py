@@ -34,7 +34,9 @@ def read(path: Path) -> dict[str, Any]:
     """The content of a COCO file; raises `DataError` when it is none."""
     content = parse(path)
     if not isinstance(content, dict) or "images" not in content:
-        raise DataError(f"{path}: not a COCO file: an object with `images` and `annotations` is expected")
+        raise DataError(
+            f"{path}: not a COCO file: an object with `images` and `annotations` is expected; correct its path, or get it again"
+        )
     return content
 
 

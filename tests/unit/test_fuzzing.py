@@ -38,7 +38,7 @@ from tests.unit.conftest import TINY
 settings.register_profile(
     "short", max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-settings.register_profile("long", settings.get_profile("short"), max_examples=5000, derandomize=False)
+settings.register_profile("long", settings.get_profile("short"), max_examples=1000, derandomize=False)
 settings.load_profile("long" if os.environ.get("HYPOTHESIS_PROFILE") == "long" else "short")
 
 ROOT = Path(__file__).parents[2]
@@ -164,7 +164,7 @@ def test_a_transfer_takes_the_overlap_and_nothing_else(kind: str, data: st.DataO
     assert len(np.unique(found[inherited])) == inherited.sum() and np.isin(found[inherited], parent).all()
 
 
-@settings(max_examples=15)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(GENES, GENES, st.integers(0, 5))
 def test_any_network_inherits_from_any_other(first: list[Any], second: list[Any], seed: int) -> None:
     parent, child = (
@@ -342,7 +342,7 @@ def _demo() -> dict[str, Any]:
     return demo
 
 
-@settings(max_examples=150)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(st.data())
 def test_any_configuration_is_valid_or_explained(data: st.DataObject) -> None:
     try:
@@ -362,7 +362,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> made_faults.Data:
     return made
 
 
-@settings(max_examples=150)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(st.data())
 def test_any_annotations_are_validated_and_read_or_named(good: made_faults.Data, data: st.DataObject) -> None:
     """What passes the validation stops nothing that comes after it; the policy may be any."""

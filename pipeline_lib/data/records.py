@@ -177,7 +177,7 @@ class Reader:
         """
         place = self._place(position)
         with self._lock:
-            offset, length = self._offsets(place)[position - self._first[place]]
+            offset, length = self._offsets(place)[position - self._first[place]].tolist()
         try:
             # Nothing is kept open: data sets of any number of shards are read.
             descriptor = os.open(self.manifest.shards[place].path, os.O_RDONLY)
@@ -202,8 +202,8 @@ class Reader:
     def _place(self, position: int) -> int:
         return bisect_right(self._first, position) - 1
 
-    def _index(self, place: int) -> list[tuple[int, int]]:
-        """(offset, length) of the data of every record of a shard."""
+    def _index(self, place: int) -> NDArray[np.int64]:
+        """(offset, length) of the data of every record of a shard: 16 bytes each, since they are kept."""
         shard = self.manifest.shards[place]
         size = shard.path.stat().st_size
         found = []
@@ -223,7 +223,7 @@ class Reader:
                 f"{shard.path}: {len(found)} records, {shard.examples} according to {self.manifest.path.name}; "
                 f"{CONVERT_AGAIN}"
             )
-        return found
+        return np.array(found, np.int64)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
     rows = {}
     for name, path in ((arguments.name, arguments.results), ("mean pose", arguments.baseline_results)):
         if path is not None:
-            found = results.read(path)
+            found = results.read(path, scored=True)
             with about(path):
                 rows[name] = coco.evaluate(truth, found, schema.sigmas)
     network = rows[arguments.name]

@@ -42,26 +42,27 @@ def comparison(arguments: argparse.Namespace) -> None:
 
 
 def overlays(arguments: argparse.Namespace) -> None:
-    from pipeline_lib.config import KeypointSchema, ValidationConfig
-    from pipeline_lib.data import coco, verdict
-    from pipeline_lib.data.validation import validate
+    from pipeline_lib.config import KeypointSchema
+    from pipeline_lib.data import coco_json, verdict
     from pipeline_lib.errors import about
-    from pipeline_lib.evaluate import results
+    from pipeline_lib.evaluate import coco, results
     from pipeline_lib.plots import overlays
 
     schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
-    validated = (
-        verdict.read(arguments.validation)
-        if arguments.validation
-        else validate(arguments.annotations, schema, ValidationConfig())
-    )
-    annotations = verdict.read_content(arguments.annotations, validated)
+    validated = verdict.read(arguments.validation) if arguments.validation else None
+    content = verdict.read_content(arguments.annotations, validated)
+    with about(arguments.annotations):
+        truth = coco.truth(content, len(schema.names))
+        for place, annotation in enumerate(truth["annotations"]):
+            coco_json.integer_of(annotation, "id", f"annotations[{place}]")
+        images = {
+            image["id"]: coco_json.image_path(arguments.images, image, f"images[{place}]")
+            for place, image in enumerate(truth["images"])
+        }
     predictions = results.read(arguments.predictions)
     with about(arguments.predictions):
-        people = overlays.persons(annotations["annotations"], predictions, schema.sigmas)
-    listed = coco.images(arguments.annotations, validated)
-    images = {image.image_id: arguments.images / image.file_name for image in listed}
-    chosen, upright = overlays.choose(people, arguments.number), validated.upright
+        people = overlays.persons(truth["annotations"], predictions, schema.sigmas)
+    chosen, upright = overlays.choose(people, arguments.number), validated.upright if validated else ()
     drawn = overlays.sheet(chosen, images, schema, arguments.title, upright)
     overlays.save(drawn, arguments.output)
 

@@ -14,7 +14,7 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.errors import about
     from pipeline_lib.evaluate import results, submission
 
-    found = results.read(arguments.results)
+    found = results.read(arguments.results, scored=True)
     validated = verdict.read(arguments.validation) if arguments.validation else None
     listed = coco_json.entries(verdict.read_content(arguments.images, validated), "images", arguments.images)
     images = [

@@ -29,8 +29,11 @@ def result(image_id: int, keypoints: npt.ArrayLike, box_score: float, threshold:
     }
 
 
-def read(path: str | PathLike[str]) -> list[dict[str, Any]]:
-    """A COCO keypoint result list; raises `ArtifactError` naming the entry that is none of a person."""
+def read(path: str | PathLike[str], *, scored: bool = False) -> list[dict[str, Any]]:
+    """A COCO keypoint result list; raises `ArtifactError` naming the entry that is none of a person.
+
+    All have an image and keypoints; those that are `scored` also a category and a score.
+    """
     content, again = read_json(path), "predict again, or give a COCO result list"
     if not isinstance(content, list):
         raise ArtifactError(f"{path}: a JSON list of results is expected, not a {type(content).__name__}; {again}")
@@ -38,7 +41,7 @@ def read(path: str | PathLike[str]) -> list[dict[str, Any]]:
         where = f"{path}, [{place}]"
         if not isinstance(entry, dict):
             raise ArtifactError(f"{where}: {shown(entry)} is no result; {again}")
-        for name in ("image_id", "category_id"):
+        for name in ("image_id", "category_id") if scored else ("image_id",):
             if integer(entry, name) is None:
                 raise ArtifactError(f"{where}: {name} is {shown(entry.get(name))}, an integer is expected; {again}")
         keypoints = entry.get("keypoints")
@@ -46,6 +49,6 @@ def read(path: str | PathLike[str]) -> list[dict[str, Any]]:
             raise ArtifactError(
                 f"{where}: keypoints is {shown(keypoints)}, x, y and a score for each are expected; {again}"
             )
-        if not is_number(entry.get("score")):
+        if scored and not is_number(entry.get("score")):
             raise ArtifactError(f"{where}: score is {shown(entry.get('score'))}, a number is expected; {again}")
     return content

@@ -12,6 +12,7 @@ MEMBER = r"^\w[\w-]*(\.[\w-]+)*(/\w[\w-]*(\.[\w-]+)*)*$"
 MD5 = r"^[0-9a-f]{32}$"
 ADDRESS = r"^https?://[^/]+.*[^/]$"
 WEIGHTS = r"\.(h5|keras|safetensors)$"
+SHARD = r"^\d+-of-\d+\.tfrecord$"
 PREFIX = r"^[A-Za-z0-9_.-]*$"
 
 _PATTERNS = {
@@ -21,6 +22,7 @@ _PATTERNS = {
     MD5: "32 hexadecimal digits in lower case are expected",
     ADDRESS: "an address http://... or https://... without a slash at its end is expected",
     WEIGHTS: "a file of weights is expected, whose name ends in .safetensors, .h5 or .keras",
+    SHARD: "the name of a shard beside the manifest is expected, such as 00000-of-00001.tfrecord",
     PREFIX: "letters (A-Z, a-z), digits, '_', '-' and '.' are allowed, since it begins the name of a folder",
 }
 
@@ -40,7 +42,8 @@ _KINDS = {
     "dict_type": "a section is expected",
     "model_type": "a section is expected",
     "model_attributes_type": "a section is expected",
-    "extra_forbidden": "unknown key",
+    "extra_forbidden": "unknown key, correct it or leave it out",
+    "missing": "Field required, give it a value",
 }
 
 _SILENT = ("missing", "extra_forbidden", "too_long")

@@ -34,7 +34,7 @@ def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) 
     """
     paths = sorted(folder.glob(VIDEOS))
     if not paths:
-        raise DataError(f"{folder}: no videos' files ({VIDEOS}); unpack PoseTrack's annotations there")
+        raise DataError(f"{folder}: no videos' files ({VIDEOS}); put PoseTrack's annotations there")
     joined = _Joined(images, schema)
     for path in paths:
         joined.add(path)
@@ -106,7 +106,7 @@ class _Joined:
             identity = integer_of(entry, "id", where)
             if identity in seen:
                 raise DataError(
-                    f"{where}: id {identity} occurs twice, first in {seen[identity]}; ids are unique over all videos"
+                    f"{where}: id {identity} occurs twice, first in {seen[identity]}; ids are unique over all videos, correct it, or get the files again"
                 )
             seen[identity] = path
             yield where, identity, entry
@@ -117,10 +117,11 @@ class _Joined:
         name, labelled = entry.get("file_name"), entry.get("is_labeled")
         if not isinstance(name, str) or not name:
             raise DataError(f"{where}: file_name is {name!r}; the path of a picture is expected")
+        path = coco_json.image_path(self._folder, entry, where)
         if not isinstance(labelled, bool):
             raise DataError(f"{where}: is_labeled is {labelled!r}; true or false is expected, as in PoseTrack 2018")
         if labelled:
-            height, width = _size(self._folder / name)
+            height, width = _size(path)
             self.images.append({"id": identity, "file_name": name, "height": height, "width": width})
         return labelled
 
@@ -152,7 +153,7 @@ def _person(identity: int, image: int, entry: Mapping[str, Any]) -> dict[str, An
 def _list(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
     entries = content.get(key)
     if not isinstance(entries, list):
-        raise DataError(f"{path}: `{key}` must be a list, as in PoseTrack 2018's files of videos")
+        raise DataError(f"{path}: `{key}` must be a list, as in PoseTrack 2018's files of videos; get it again")
     return entries
 
 

@@ -23,6 +23,8 @@ from pipeline_lib.errors import ArtifactError
 SCHEMA_VERSION: Final = 1
 
 AGAIN: Final = "delete it and run again"
+ANOTHER: Final = "give another file, or where it was made by this workflow, delete it and run again"
+"""Of weights, which may be the only copy that somebody has."""
 
 SEAL: Final = "sha256"
 """Key of a weights file's header: the SHA-256 of the whole file, with as many zeros in this place."""
@@ -228,7 +230,7 @@ def _check_seal(path: str | os.PathLike[str], sealed: str | None) -> None:
         while chunk := stream.read(_CHUNK):
             found.update(chunk)
     if found.hexdigest() != sealed:
-        raise ArtifactError(f"{path}: damaged, its content has another checksum than its header says; {AGAIN}")
+        raise ArtifactError(f"{path}: damaged, its content has another checksum than its header says; {ANOTHER}")
 
 
 @contextmanager
@@ -241,7 +243,7 @@ def _open_weights(path: str | os.PathLike[str]) -> Iterator[Any]:
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run the step that makes it") from None
     except (SafetensorError, OSError, ValueError, TypeError) as error:  # TypeError: a dtype that NumPy lacks
-        raise ArtifactError(f"{path}: not readable as safetensors ({error}); {AGAIN}") from None
+        raise ArtifactError(f"{path}: not readable as safetensors ({error}); {ANOTHER}") from None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

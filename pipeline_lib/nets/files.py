@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline_lib.artifacts import AGAIN, atomic_path, load_metadata, load_weights, save_weights, weights_size
@@ -77,6 +78,11 @@ def load_any(path: str | PathLike[str]) -> tuple[Network, Weights]:
         check_weights(network, weights)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}; {AGAIN}") from None
+    if (wild := next((name for name, values in weights.items() if not np.isfinite(values).all()), None)) is not None:
+        raise ArtifactError(
+            f"{path}: {wild} has values that are no finite numbers, and so would be all that the network says; train it again, or "
+            "give other weights"
+        )
     return network, weights
 
 

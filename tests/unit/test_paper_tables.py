@@ -447,6 +447,7 @@ def test_without_a_frame_rate_it_is_not_run(tmp_path):
     ("changes", "said"),
     [
         ({"height": 64}, "height 64 instead of 256"),
+        ({"network": "hrnet_w32"}, "network hrnet_w32 instead of evopose2d_xs"),
         ({"batch": 8}, "batch 8 instead of 1"),
         ({"dtype": "bfloat16"}, "dtype bfloat16 instead of float32"),
         ({"fps": 0.0}, "not a frame rate"),
@@ -586,6 +587,8 @@ DAMAGES = {
     ),
     "another JSON": lambda folder: damage(folder / "summary.json", "[1]"),
     "not a number": lambda folder: replaced(folder / "summary.json", "0.7012", "NaN"),
+    "text": lambda folder: replaced(folder / "summary.json", "0.7012", '"0.7012"'),
+    "true": lambda folder: replaced(folder / "summary.json", "0.7012", "true"),
     "percent": lambda folder: replaced(folder / "summary.json", "0.7012", "70.12"),
     "no metric": lambda folder: replaced(folder / "summary.json", '"APM"', '"APX"'),
     "another network": lambda folder: replaced(folder / "summary.json", '"simple_baseline_r50"', '"other"'),

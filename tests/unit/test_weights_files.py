@@ -98,3 +98,13 @@ def test_a_damaged_architecture_is_refused(tmp_path, reader):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ArtifactError, match=r"none\.safetensors: no such file"):
         files.load(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named(tmp_path, value):
+    path, name = tmp_path / "weights.safetensors", "final_conv/kernel"
+    broken = {**WEIGHTS, name: WEIGHTS[name].copy()}
+    broken[name].flat[3] = value
+    files.save(path, NETWORK, broken)
+    with pytest.raises(ArtifactError, match=f"^{path}: {name} has values that are no finite numbers.*train it again"):
+        files.load(path)

@@ -253,14 +253,18 @@ def _summary(path: Path, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def _metrics(path: Path, measured: Mapping[str, Any], boxes: str) -> tuple[dict[str, float | None], int]:
     try:
         entry = measured[boxes]
-        values = {name: float(entry["metrics"][name]) for name in METRICS}
-        wrong = {name: value for name, value in values.items() if value != UNDEFINED and not 0 <= value <= 1}
+        values = {name: entry["metrics"][name] for name in METRICS}
+        wrong = {name: value for name, value in values.items() if not _is_share(value) and value != UNDEFINED}
         if wrong:
-            raise ValueError(f"{wrong}: not between 0 and 1")
+            raise ValueError(f"{wrong}: no numbers between 0 and 1")
         images = int(entry["images"])
     except (KeyError, TypeError, ValueError) as error:
         raise _unlike_a_summary(path, error) from None
     return {name: None if value == UNDEFINED else _percent(value) for name, value in values.items()}, images
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _percent(value: float) -> float:
@@ -268,7 +272,10 @@ def _percent(value: float) -> float:
 
 
 def _unlike_a_summary(path: Path, error: Exception) -> ArtifactError:
-    return ArtifactError(f"{path}: not a summary of this version ({error!r}); delete it and run again")
+    problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    return ArtifactError(
+        f"{path}: not a summary of this experiment by this version ({problem}); put it where it belongs, or delete it and run again"
+    )
 
 
 def _frame_rate(path: Path, own: Mapping[str, Any]) -> tuple[float | None, str, tuple[str, ...]]:
@@ -277,13 +284,16 @@ def _frame_rate(path: Path, own: Mapping[str, Any]) -> tuple[float | None, str, 
         return None, "", ()
     try:
         measured = read_document(path)
-        kind = {key: measured[key] for key in ("height", "width", *LATENCY_PASS)}
+        kind = {key: measured[key] for key in ("network", "height", "width", *LATENCY_PASS)}
         fps, described = float(measured["fps"]), f"{measured['device']}, {int(measured['passes']):,} passes"
         if not 0 < fps < float("inf"):
             raise ValueError(f"fps {fps}: not a positive number")
-    except (ArtifactError, KeyError, TypeError, ValueError) as error:
-        return None, SEE_NOTES, (f"{path}: not a frame rate ({error!r})",)
-    wanted = {"height": own["height"], "width": own["width"], **LATENCY_PASS}
+    except ArtifactError as error:
+        return None, SEE_NOTES, (str(error),)
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        return None, SEE_NOTES, (f"{path}: not a frame rate ({problem}); measure it again: `snakemake frame_rates`",)
+    wanted = {"network": path.parent.name, "height": own["height"], "width": own["width"], **LATENCY_PASS}
     other = [f"{key} {kind[key]} instead of {value}" for key, value in wanted.items() if kind[key] != value]
     if other:
         return None, SEE_NOTES, (f"{path}: its frame rate is of {', '.join(other)}",)

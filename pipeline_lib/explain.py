@@ -12,6 +12,8 @@ MEMBER = r"^\w[\w-]*(\.[\w-]+)*(/\w[\w-]*(\.[\w-]+)*)*$"
 MD5 = r"^[0-9a-f]{32}$"
 ADDRESS = r"^https?://[^/]+.*[^/]$"
 WEIGHTS = r"\.(h5|keras|safetensors)$"
+BUCKET = r"^[a-z0-9+]+://[^/]+(/[^/]+)*$"
+NOT_ENDED = r"[^/]$"
 PREFIX = r"^[A-Za-z0-9_.-]*$"
 
 _PATTERNS = {
@@ -21,6 +23,8 @@ _PATTERNS = {
     MD5: "32 hexadecimal digits in lower case are expected",
     ADDRESS: "an address http://... or https://... without a slash at its end is expected",
     WEIGHTS: "a file of weights is expected, whose name ends in .safetensors, .h5 or .keras",
+    BUCKET: "an address such as gs://bucket/folder without a slash at its end is expected",
+    NOT_ENDED: "a folder without a slash at its end is expected",
     PREFIX: "letters (A-Z, a-z), digits, '_', '-' and '.' are allowed, since it begins the name of a folder",
 }
 

@@ -3,10 +3,10 @@
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pipeline_lib.errors import DataError
+from pipeline_lib.remote import Place
 
 PERSON = 1  # COCO's category id
 
@@ -18,7 +18,7 @@ _IDS = 2**63
 Box = tuple[float, float, float, float]
 
 
-def parse(path: Path) -> Any:
+def parse(path: Place) -> Any:
     """The content of a JSON file of the data set; raises `DataError`."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -28,7 +28,7 @@ def parse(path: Path) -> Any:
         raise DataError(f"{path}: not JSON ({error}); download or unpack it again") from None
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Place) -> dict[str, Any]:
     """The content of a COCO file; raises `DataError` when it is none."""
     content = parse(path)
     if not isinstance(content, dict) or "images" not in content:
@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def entries(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+def entries(content: Mapping[str, Any], key: str, path: Place) -> list[Any]:
     """The list `key` of a COCO file; raises `DataError`."""
     found = content.get(key)
     if not isinstance(found, list):
@@ -44,7 +44,7 @@ def entries(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
     return found
 
 
-def results(path: Path) -> list[Any]:
+def results(path: Place) -> list[Any]:
     """The entries of a detection file; raises `DataError`."""
     content = parse(path)
     if not isinstance(content, list):

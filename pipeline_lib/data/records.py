@@ -22,13 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from pipeline_lib import remote
 from pipeline_lib.artifacts import read_json
 from pipeline_lib.config import Augmentation, KeypointSchema, Reach
 from pipeline_lib.data import augment, crops
+from pipeline_lib.data.cache import ReadAhead, Shard
 from pipeline_lib.data.images import decode
 from pipeline_lib.data.tfrecord import decode_example
-from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError, ConfigError, DataError, EvoPoseError
+from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError, ConfigError, DataError, EvoPoseError, StorageError
 from pipeline_lib.explain import explain
+from pipeline_lib.remote import Place, Remote
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -48,18 +51,10 @@ _HEADER, _FOOTER = 12, 4  # bytes around a TFRecord: length and its checksum, ch
 
 
 @dataclass(frozen=True)
-class Shard:
-    """One TFRecord file and the number of its records."""
-
-    path: Path
-    examples: int
-
-
-@dataclass(frozen=True)
 class Manifest:
     """What manifest.json says: the shards, whose boxes they hold, the keypoints' names; `form`: None of whole images."""
 
-    path: Path
+    path: Place
     keypoints: KeypointSchema
     boxes: str
     shards: tuple[Shard, ...]
@@ -71,14 +66,16 @@ class Manifest:
         return sum(shard.examples for shard in self.shards)
 
 
-def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """Read manifest.json and compare it with the shards beside it.
+def read_manifest(path: str | os.PathLike[str] | Remote) -> Manifest:
+    """Read manifest.json and compare it with its shards, which lie beside it or where it says.
+
+    Shards of a bucket are compared when they are fetched.
 
     Raises:
         ArtifactError: it or a shard is missing, was cut short, or the numbers contradict each other.
     """
-    path = Path(path)
-    content = read_json(path)
+    path = remote.place(str(path))
+    content = _content(path)
     again = CONVERT_AGAIN
     try:
         if content["schema_version"] != SCHEMA_VERSION or content["records"] not in ("images", "crops"):
@@ -86,8 +83,11 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
                 f"{path}: schema version {SCHEMA_VERSION} with records of images or crops is expected; {again}"
             )
         keypoints = KeypointSchema.model_validate(content["keypoints"])
-        shards = tuple(Shard(path.parent / shard["file"], int(shard["examples"])) for shard in content["shards"])
-        sizes = [int(shard["bytes"]) for shard in content["shards"]]
+        folder = remote.place(content["folder"]) if "folder" in content else path.parent
+        shards = tuple(
+            Shard(folder / shard["file"], int(shard["examples"]), int(shard["bytes"]), str(shard.get("sha256", "")))
+            for shard in content["shards"]
+        )
         cropped = crops.form(content["crops"]) if content["records"] == "crops" else None
         manifest = Manifest(path, keypoints, content["boxes"], shards, cropped)
         examples = content["examples"]
@@ -99,13 +99,21 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         raise ArtifactError(f"{path}: {examples} examples, but its shards have {manifest.examples}; {again}")
     if examples == 0:
         raise ArtifactError(f"{path}: no records; check the annotations and {again}")
-    for shard, size in zip(shards, sizes, strict=True):
+    for shard in shards:
+        if isinstance(shard.path, Remote):
+            continue
         if not shard.path.is_file():
             raise ArtifactError(f"{path}: its shard {shard.path.name} is missing; {again}")
-        if shard.path.stat().st_size != size:
-            found = shard.path.stat().st_size
-            raise ArtifactError(f"{shard.path}: {found} bytes, {size} according to {path.name}; {again}")
+        if (found := shard.path.stat().st_size) != shard.bytes:
+            raise ArtifactError(f"{shard.path}: {found} bytes, {shard.bytes} according to {path.name}; {again}")
     return manifest
+
+
+def _content(path: Place) -> Any:
+    if isinstance(path, Path):
+        return read_json(path)
+    with remote.local_copy(str(path)) as copy:
+        return read_json(copy)
 
 
 def check_reach(manifest: Manifest, height: int, width: int, augmentation: Augmentation | None = None) -> None:
@@ -155,6 +163,18 @@ class Reader:
         self._first: list[int] = np.cumsum([0, *(shard.examples for shard in manifest.shards)]).tolist()
         self._offsets = lru_cache(maxsize=None)(self._index)
         self._lock = threading.Lock()
+        self._shards = ReadAhead(manifest.shards)
+
+    def together(self, records: int) -> None:
+        """Say that groups of shards are read in turns that have `records` records together; raises `ConfigError`."""
+        counts = sorted(shard.examples for shard in self.manifest.shards)
+        self._shards.together(1 + int(np.searchsorted(np.cumsum(counts), records, side="right")))
+
+    def follow(self, positions: NDArray[np.int64]) -> None:
+        """Say in which order records are read next: shards of a bucket are fetched in it."""
+        places = np.searchsorted(self._first, positions, side="right") - 1
+        _, first = np.unique(places, return_index=True)
+        self._shards.follow(places[np.sort(first)].tolist())
 
     def features(self, position: int) -> dict[str, Any]:
         """The features of a record, as `tfrecord.decode_example` gives them.
@@ -162,12 +182,12 @@ class Reader:
         Raises `ArtifactError` when the shard has not as many records as the manifest says or is damaged.
         """
         place = self._place(position)
-        with self._lock:
-            offset, length = self._offsets(place)[position - self._first[place]]
         try:
             # Nothing is kept open: data sets of any number of shards are read.
-            descriptor = os.open(self.manifest.shards[place].path, os.O_RDONLY)
+            descriptor = self._shards.open(place)
             try:
+                with self._lock:
+                    offset, length = self._offsets(place)[position - self._first[place]]
                 data = os.pread(descriptor, length, offset)
             finally:
                 os.close(descriptor)
@@ -188,9 +208,9 @@ class Reader:
     def _index(self, place: int) -> list[tuple[int, int]]:
         """(offset, length) of the data of every record of a shard."""
         shard = self.manifest.shards[place]
-        size = shard.path.stat().st_size
         found = []
-        with shard.path.open("rb", buffering=0) as stream:
+        with os.fdopen(self._shards.open(place), "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
             end = 0
             while end < size:
                 stream.seek(end)
@@ -350,7 +370,9 @@ def dataset(
         manifest = read_manifest(manifest)
     check_reach(manifest, height, width, augmentation)
     cv2.setNumThreads(1)  # crops are small; parallel are the parts of batches
-    load = _Loader(Reader(manifest), height, width, augmentation, seed, metadata)
+    reader = Reader(manifest)
+    reader.together(SHUFFLE_WINDOW if shuffle else 0)
+    load = _Loader(reader, height, width, augmentation, seed, metadata)
     fields = load.fields()
     count = manifest.examples // batch if drop_remainder else -(-manifest.examples // batch)
     parts = -(-batch // _PART)
@@ -359,6 +381,7 @@ def dataset(
     def positions(epoch: np.int64) -> NDArray[np.int64]:
         """(batches, parts, records of a part); behind a batch there may be padding that no element holds."""
         every = order(manifest.shards, seed, int(epoch)) if shuffle else np.arange(manifest.examples, dtype=np.int64)
+        reader.follow(every[initial_batch * batch if epoch == initial_epoch else 0 :])
         listed = np.full(count * batch, PADDING)
         listed[: len(every)] = every[: len(listed)]
         batches = np.full((count, parts * part), PADDING)
@@ -411,7 +434,9 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        known: dict[str, type[EvoPoseError]] = {kind.__name__: kind for kind in (ArtifactError, DataError)}
+        known: dict[str, type[EvoPoseError]] = {
+            kind.__name__: kind for kind in (ArtifactError, ConfigError, DataError, StorageError)
+        }
         # The text of a failed tf.debugging.Assert, in which quotation marks are escaped.
         found = re.search(rf"\[({'|'.join(known)}): (.*)\]", str(error))
         if found is None:

@@ -13,7 +13,7 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore", "leases")
+BASE = ("buckets", "artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore", "leases")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [
     BASE,

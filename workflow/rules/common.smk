@@ -22,6 +22,7 @@ try:
     # What the profile says of devices.
     profile = workflow.resource_settings.default_resources
     plan.name_accelerators(profile)
+    plan.name_cache(cfg)
     DEVICE = plan.device(cfg, profile)
     CORES = plan.number_of_profile(profile, "cores_per_accelerator")
     POOL = plan.number_of_profile(workflow.resource_settings.resources, "accelerator")

@@ -9,7 +9,7 @@ import errno
 import logging
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +59,15 @@ def stat(url: str) -> Entry:
     return Entry(int(info["size"]), None if crc is None else int.from_bytes(base64.b64decode(crc), "big"))
 
 
+def exists(url: str) -> bool:
+    """Whether there is an object; raises `StorageError`."""
+    try:
+        stat(url)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def is_folder(url: str) -> bool:
     """Whether objects lie below `url`; raises `StorageError`."""
     try:
@@ -100,21 +109,38 @@ def fetch(url: str, target: Path) -> Entry:
 
 def write(url: str, content: bytes | memoryview) -> None:
     """Make an object of `content`, replacing one that is there; raises `StorageError`."""
-    system, _ = _open(url)
-    options: dict[str, Any] = {}
-    if _is_gcs(url) and len(content):
-        # In parts, even if it is one: such an upload is seen whole or not at all, and can be tried again.
-        options["chunksize"] = min(len(content), CHUNK)
+    system, place = _open(url)
     wanted = _crc32c(memoryview(content)[start : start + CRC_BLOCK] for start in range(0, len(content), CRC_BLOCK))
     for _ in range(TRIES):
-        _ask(url, "pipe_file", content if _is_gcs(url) else bytes(content), size=len(content), **options)
-        system.invalidate_cache()
+        try:
+            if _is_gcs(url) and len(content):
+                with _readable(url):
+                    _wait(system, _send(system, place, memoryview(content)), len(content))
+            else:
+                _ask(url, "pipe_file", bytes(content), size=len(content))
+        except FileNotFoundError:
+            # Of an upload that is over, since only the answer to its last part was lost; or there is no such bucket.
+            if not exists(url):
+                continue
         known = stat(url)
         if known.size == len(content) and known.crc32c in (None, wanted):
             return
+    if not exists(url):
+        raise StorageError(f"{url}: there is no such bucket; correct the address, or make it")
     raise StorageError(
         f"{url}: is not stored as it was sent, {TRIES} times; is it written by others, too? Run again later"
     )
+
+
+async def _send(system: Any, place: str, content: memoryview) -> None:
+    """Upload in parts, even if it is one: what is sent so is seen whole or not at all, and each part can be tried again."""
+    from gcsfs.core import initiate_upload, upload_chunk
+
+    bucket, key, _ = system.split_path(place)
+    session = await initiate_upload(system, bucket, key)
+    for start in range(0, len(content), CHUNK):
+        part = content[start : start + CHUNK]
+        await upload_chunk(system, session, part, start, len(content), "application/octet-stream")
 
 
 def upload(path: Path, url: str) -> None:
@@ -184,8 +210,17 @@ def _ask(url: str, method: str, *arguments: Any, size: int = 0, **options: Any) 
     with _readable(url):
         if not isinstance(system, asyn.AsyncFileSystem):
             return getattr(system, method)(place, *arguments, **options)
-        patience = PATIENCE + size / SLOWEST
-        return asyn.sync(system.loop, getattr(system, f"_{method}"), place, *arguments, timeout=patience, **options)
+        return _wait(system, getattr(system, f"_{method}")(place, *arguments, **options), size)
+
+
+def _wait(system: Any, work: Awaitable[Any], size: int) -> Any:
+    """What a coroutine of a file system gives, which moves `size` bytes; raises `TimeoutError` when it takes too long."""
+    from fsspec import asyn
+
+    async def run() -> Any:
+        return await work
+
+    return asyn.sync(system.loop, run, timeout=PATIENCE + size / SLOWEST)
 
 
 @contextmanager

@@ -54,11 +54,7 @@ class Remote:
 
     def is_file(self) -> bool:
         """Whether there is such an object."""
-        try:
-            buckets.stat(self.url)
-        except FileNotFoundError:
-            return False
-        return True
+        return buckets.exists(self.url)
 
     def is_dir(self) -> bool:
         """Whether objects lie below."""

@@ -87,33 +87,36 @@ class Cache:
             ArtifactError: it is missing, or not the one that the manifest lists.
             StorageError: it cannot be fetched, or kept.
         """
-        path = self.folder / shard.sha256
-        while True:
-            with suppress(FileNotFoundError):
-                descriptor = os.open(path, os.O_RDONLY)
-                if os.fstat(descriptor).st_size == shard.bytes:
-                    os.utime(descriptor)
-                    return descriptor
-                os.close(descriptor)  # of a machine that went down
-                path.unlink(missing_ok=True)
-            self.bring(shard)
-
-    def has(self, shard: Shard) -> bool:
-        """Whether a shard is here."""
-        return (self.folder / shard.sha256).is_file()
-
-    def bring(self, shard: Shard) -> None:
-        """Have a shard here; raises as `open`."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._bring(shard)
+            while (descriptor := self._opened(shard)) is None:
+                self._bring(shard)
+            return descriptor
         except OSError as error:
             raise StorageError(
                 f"{self.folder}: shards cannot be kept here ({error.strerror}); make room, lower storage.cache_gb, or name "
                 "another folder of this machine in storage.cache"
             ) from None
 
+    def has(self, shard: Shard) -> bool:
+        """Whether a shard is here."""
+        return (self.folder / shard.sha256).is_file()
+
+    def _opened(self, shard: Shard) -> int | None:
+        """A descriptor of a shard that is here."""
+        path = self.folder / shard.sha256
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        if os.fstat(descriptor).st_size == shard.bytes:
+            os.utime(descriptor)
+            return descriptor
+        os.close(descriptor)  # of a machine that went down
+        path.unlink(missing_ok=True)
+        return None
+
     def _bring(self, shard: Shard) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         target = self.folder / shard.sha256
         temporary = self.folder / f".{shard.sha256}.{shard.bytes}.tmp"
         own = self.folder / f".{shard.sha256}{_LOCK}"
@@ -279,4 +282,4 @@ class ReadAhead:
             # Who needs it meets the error, too.
             with suppress(EvoPoseError):
                 if not self._cache.has(shard):
-                    self._cache.bring(shard)
+                    os.close(self._cache.open(shard))

@@ -27,6 +27,7 @@ class Fault:
         method, path: of the requests; `path` is a pattern.
         status: the answer; without one the answer is that of the emulator, cut after `cut` bytes.
         lost: the answer is lost altogether, after the emulator did what it was asked to.
+        hold: the answer stops in its middle until `Storage.release`.
         skip: requests of the kind that pass before.
     """
 
@@ -35,6 +36,7 @@ class Fault:
     status: int | None = None
     cut: int = 0
     lost: bool = False
+    hold: bool = False
     times: int = 1
     skip: int = 0
 
@@ -47,6 +49,12 @@ class Storage:
     faults: list[Fault] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
     met: list[Fault] = field(default_factory=list)
+    held: int = 0
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def release(self) -> None:
+        """Let go on what was held."""
+        self.released.set()
 
     def fault(self, method: str, path: str) -> Fault | None:
         """What is to happen to a request."""
@@ -100,7 +108,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[: fault.cut] if fault is not None else content)
+        if fault is not None and fault.hold:
+            self.wfile.write(content[: len(content) // 2])
+            storage.held += 1
+            storage.released.wait(60)
+            content = content[len(content) // 2 :]
+        elif fault is not None:
+            content = content[: fault.cut]
+        self.wfile.write(content)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from pipeline_lib import cli, config, devices, hardware, remote
 from pipeline_lib.config import COCO_KEYPOINTS, Augmentation, Config, InputSize, Reach, Split
-from pipeline_lib.config.dataset import VIDEOS
+from pipeline_lib.config.dataset import DATAFLOW_RUNNER, VIDEOS
 from pipeline_lib.config.storage import CACHE, CACHE_GB
 from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
 from pipeline_lib.nets import pretrained, registry
@@ -55,8 +55,15 @@ GETTING = ("coco", "coco_test")
 
 # Of Apache Beam, which takes seconds to import; a test compares them. Others are named with their module.
 RUNNERS = (
-    *("BundleBasedDirectRunner", "DataflowRunner", "DirectRunner", "FlinkRunner", "FnApiRunner", "InteractiveRunner"),
-    *("KafkaStreamsRunner", "PortableRunner", "PrismRunner", "PythonRPCDirectRunner", "SparkRunner"),
+    *("BundleBasedDirectRunner", "DaskRunner", "DataflowRunner", "DirectRunner", "FlinkRunner", "FnApiRunner"),
+    *(
+        "InteractiveRunner",
+        "KafkaStreamsRunner",
+        "PortableRunner",
+        "PrismRunner",
+        "PythonRPCDirectRunner",
+        "SparkRunner",
+    ),
     *("SwitchingDirectRunner", "TestDataflowRunner", "TestDirectRunner"),
 )
 
@@ -108,6 +115,7 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
                 raise ConfigError(f"final.models.{name}: {error}") from None
     _check_refiner(loaded)
     _require_runner(loaded.conversion.runner)
+    _require_bucket(loaded)
     if loaded.dataset.synthetic is not None:
         synthetic_folder(loaded)
         if loaded.dataset.keypoints.names != COCO_KEYPOINTS.names:
@@ -148,6 +156,19 @@ def _require_runner(name: str) -> None:
         raise ConfigError(
             f"conversion.runner: {name} is none of Beam's runners ({', '.join(RUNNERS)}); name one of these, or another "
             "one with its module, such as package.module.Runner"
+        )
+
+
+def _require_bucket(loaded: Config) -> None:
+    """Raise `ConfigError` when the workers of Dataflow would look for data on this machine."""
+    if not loaded.conversion.runs_on(DATAFLOW_RUNNER):
+        return
+    places = {f"dataset.{name}.images": split.images for name, split in loaded.dataset.splits().items()}
+    places["conversion.shards"] = loaded.conversion.shards or "beside the manifests"
+    if here := [f"{key}: {path}" for key, path in places.items() if not remote.is_remote(path)]:
+        raise ConfigError(
+            f"conversion.runner: the workers of {DATAFLOW_RUNNER} see no files of this machine, which these are: "
+            f"{', '.join(here)}; put them into a bucket (gs://), or take another runner"
         )
 
 

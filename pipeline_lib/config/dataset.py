@@ -14,6 +14,10 @@ VIDEOS = "[!.]*.json"
 """The files of the videos in the annotations' folder of a data set of format: posetrack."""
 
 
+FN_API_RUNNER, DASK_RUNNER, DATAFLOW_RUNNER = "FnApiRunner", "DaskRunner", "DataflowRunner"
+"""Beam's runners of which more is known here than the name."""
+
+
 class SyntheticConfig(Section):
     """The embedded synthetic data set: how many images, how large."""
 
@@ -159,7 +163,10 @@ class DatasetConfig(Section):
 class ConversionSettings(Section):
     """How annotations become TFRecord shards (Apache Beam)."""
 
-    runner: str = Field("FnApiRunner", description="Beam runner; its options go into `options`.")
+    runner: str = Field(
+        FN_API_RUNNER,
+        description="Beam runner, such as FnApiRunner (this machine), DaskRunner, DataflowRunner; its options go into `options`.",
+    )
     mode: Literal["in_memory", "multi_threading", "multi_processing"] = Field(
         "in_memory", description="How FnApiRunner runs its workers."
     )
@@ -170,7 +177,13 @@ class ConversionSettings(Section):
     crop_encoding: Literal["jpeg", "raw"] = Field("jpeg", description="How the pixels of crops are stored.")
     jpeg_quality: Positive = Field(96, le=100, description="Quality of crops that are stored as JPEG.")
     shard_size: Positive = Field(1024, le=1_000_000, description="Examples in a shard.")
-    options: tuple[str, ...] = Field((), description="More Beam options, such as --region=europe-west4.")
+    options: tuple[str, ...] = Field(
+        (), description="More options of Beam, for a runner's workers: [buckets](../workflow/docs/buckets.md)."
+    )
     shards: Annotated[str, Field(pattern=NOT_ENDED)] | None = Field(
         None, description="Folder of the shards, a path or gs://; null: beside their manifests, in results/data/."
     )
+
+    def runs_on(self, runner: str) -> bool:
+        """Whether this is the Beam runner: `dask` and `DaskRunner` are one."""
+        return f"{self.runner.lower().removesuffix('runner')}runner" == runner.lower()

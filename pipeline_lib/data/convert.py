@@ -20,8 +20,7 @@ from typing import Any, Literal
 from pipeline_lib import buckets, remote
 from pipeline_lib.artifacts import sha256, write_json
 from pipeline_lib.config import ConversionSettings, KeypointSchema, Reach, ValidationConfig
-from pipeline_lib.data import crops
-from pipeline_lib.data.beam import run
+from pipeline_lib.data import beam, crops
 from pipeline_lib.data.coco import Part, Selection, detections, ground_truth
 from pipeline_lib.data.shards import DONE, PATTERN, plan, read_outcome
 from pipeline_lib.data.validation import validate, validate_detections
@@ -64,6 +63,7 @@ def convert(
     removed. Raises `DataError`, or `ConfigError` for what does not go together.
     """
     form = _form(settings, reach, split)
+    beam.check(settings)
     if purpose == "detections" and detected is None:
         raise ConfigError(
             f"{split}: boxes from detections need a detection file; name it in the data set's configuration"
@@ -93,7 +93,7 @@ def convert(
         names = plan(selection.people, settings.shard_size, plans, verdict)
         with _progress(split, plans, len(names)):
             cropped = json.dumps(form.content()) if form else ""
-            run([(name, str(plans), str(images.resolve()), str(folder), cropped) for name in names], settings)
+            beam.run([(name, str(plans), str(images.resolve()), str(folder), cropped) for name in names], settings)
         written = [read_outcome(plans / f"{name}{DONE}") for name in names]
     _remove_temporary(folder)
     content = {

@@ -76,7 +76,12 @@ def write_shard(name: str, plans: str, images: str, output: str, cropped: str = 
 
 
 def read_outcome(path: Place) -> dict[str, Any]:
-    """What came of a shard; raises `DataError` when that was an error."""
+    """What came of a shard; raises `DataError` when that was an error, or nobody has written it."""
+    if not path.is_file():
+        raise DataError(
+            f"{path.name.removesuffix(DONE)}: the runner ended without having written this shard; look at what its workers say, "
+            "and run again"
+        )
     outcome: dict[str, Any] = _read_json(path)
     if "error" in outcome:
         raise DataError(outcome["error"])

@@ -179,7 +179,16 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny synthetic data set, on this machine."""
     folder = tmp_path_factory.mktemp("synthetic")
     settings = json.dumps(TINY["dataset"]["synthetic"])
-    command = [sys.executable, str(ROOT / "scripts/synthesize.py"), "--settings", settings, "--seed", "0", "--output", str(folder)]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/synthesize.py"),
+        "--settings",
+        settings,
+        "--seed",
+        "0",
+        "--output",
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder

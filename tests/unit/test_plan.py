@@ -172,7 +172,7 @@ def test_the_runners_are_beams():
     from apache_beam.options.pipeline_options import StandardOptions
 
     beams = {path.rpartition(".")[2] for path in StandardOptions.ALL_KNOWN_RUNNERS}
-    assert set(plan.RUNNERS) == beams | {"PythonRPCDirectRunner"}
+    assert set(plan.RUNNERS) == beams | {"PythonRPCDirectRunner", "DaskRunner"}
 
 
 def test_a_final_network_cannot_be_scaled_beyond_all_bounds():

@@ -149,8 +149,8 @@ def upload(path: Path, url: str) -> None:
         if os.fstat(stream.fileno()).st_size == 0:
             write(url, b"")
             return
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as content:
-            write(url, content)
+        # It is not closed here: an error on its way refers to what was being sent.
+        write(url, memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)))
 
 
 def remove(url: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline_lib import buckets, remote
+from pipeline_lib import buckets, mirror, remote, restore
 from pipeline_lib.config import COCO_KEYPOINTS, ConversionSettings, ValidationConfig
 from pipeline_lib.data import records
 from pipeline_lib.data.cache import Cache, ReadAhead, Shard
@@ -431,7 +431,7 @@ def test_shards_are_read_ahead_in_the_order_of_use(storage: Storage, tmp_path: P
 # The whole workflow
 
 
-def test_the_whole_workflow_with_its_data_in_a_bucket(
+def test_the_workflow_with_its_data_in_a_bucket(
     storage: Storage, bucket: str, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing shows where images, annotations, detections and shards lie."""
@@ -452,7 +452,6 @@ def test_the_whole_workflow_with_its_data_in_a_bucket(
             },
         }
         config["conversion"] = {"shard_size": 8, "shards": shards}
-        config["search"] |= {"generations": 1, "children": 1, "parents": 1, "compare_scratch": False}
         (tmp_path / name).mkdir()
         place = Workplace(tmp_path / name)
         place.configure(config)
@@ -463,21 +462,20 @@ def test_the_whole_workflow_with_its_data_in_a_bucket(
                 Fault("GET", rf"tfrecord.*{READING}", cut=999),
                 Fault("POST", r"tfrecord.*upload_id", status=503),
             ]
-        done = place.snakemake(
-            "results/tiny/champion.json",
-            "results/tiny/figures/overlays_big.png",
-            "results/tiny/models/big/metrics_detections.json",
-        )
+        targets = ["search/gen_000/population.csv", "mean_pose/metrics_ground_truth.json"]
+        asked = [f"results/tiny/{target}" for target in targets]
+        done = place.snakemake(*asked, "results/data/tiny/images/val_detections/manifest.json")
         assert done.returncode == 0, done.stderr[-6000:]
         results[name] = place.folder / "results"
         if name == "bucket":
             assert not any(fault.times for fault in storage.faults), storage.faults
-            assert "Nothing to be done" in place.snakemake("results/tiny/champion.json").stderr
-    for path in (
-        *("champion.safetensors", "search/gen_001/population.csv", "models/big/weights.safetensors"),
-        *("models/big/predictions_detections.json", "models/big/metrics_detections.json"),
-    ):
+            assert "Nothing to be done" in place.snakemake(*asked).stderr
+    for path in (*targets, "search/gen_000/parents/0.safetensors"):
         assert (results["disk"] / "tiny" / path).read_bytes() == (results["bucket"] / "tiny" / path).read_bytes(), path
+    manifests = [
+        json.loads((at / "data/tiny/images/val_detections/manifest.json").read_text()) for at in results.values()
+    ]
+    assert manifests[1].pop("folder").startswith(f"gs://{BUCKET}/shards") and manifests[0] == manifests[1]
     assert not list((results["bucket"] / "data").rglob("*.tfrecord"))
 
 
@@ -502,3 +500,95 @@ def test_a_job_that_cannot_read_the_bucket_says_why(storage: Storage, bucket: st
     assert done.returncode != 0 and "Traceback" not in done.stderr
     assert "you are not allowed to read or write there; log in" in done.stderr
     shutil.rmtree(place.folder / ".snakemake")
+
+
+# The mirror
+
+
+def test_a_search_is_mirrored_as_it_grows_and_restored_elsewhere(storage: Storage, tmp_path: Path) -> None:
+    config = copy.deepcopy(TINY)
+    config["search"] |= {"children": 1, "parents": 1, "compare_scratch": False}
+    config["storage"] = {"mirror": f"gs://{BUCKET}/mirror"}
+    for name in ("made", "restored"):
+        (tmp_path / name).mkdir()
+    made, restored = Workplace(tmp_path / "made"), Workplace(tmp_path / "restored")
+    made.configure(config)
+    # The copy of the first generation fails for good, an upload of a later one in passing.
+    storage.faults += [
+        Fault("POST", "upload.*gen_000", status=403, times=1),
+        Fault("POST", "upload_id.*gen_001", lost=True),
+    ]
+    done = made.snakemake()
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert not any(fault.times for fault in storage.faults), storage.faults
+    assert "you are not allowed to read or write there" in done.stderr and "makes up for it" in done.stderr
+    problems = [
+        json.loads(path.read_text())["problem"] for path in sorted((made.folder / RESULTS / "mirror").iterdir())
+    ]
+    assert [problem is None for problem in problems] == [True, False, True]  # all, generations 0 and 1
+    there = {name for name in buckets.names(f"gs://{BUCKET}/mirror") if not name.endswith("artifacts.json")}
+    here = {
+        path.relative_to(made.folder / "results").as_posix()
+        for path in (made.folder / "results").rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(made.folder).parts)
+    }
+    assert there == here
+    assert "Nothing to be done" in made.snakemake().stderr
+
+    restored.configure(config)
+    storage.faults.append(Fault("GET", rf"champion.safetensors.*{READING}", cut=99))
+    folders = ["results/data/tiny", "results/tiny"]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/restore_artifacts.py"),
+        "--source",
+        f"gs://{BUCKET}/mirror",
+        *folders,
+    ]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=restored.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert "results/tiny: 0 files fetched" in done.stderr
+    for name in here:
+        assert (restored.folder / "results" / name).read_bytes() == (made.folder / "results" / name).read_bytes(), name
+    assert "Nothing to be done" in restored.snakemake().stderr
+
+
+RESULTS = "results/tiny"
+
+
+def test_a_mirror_that_is_damaged_is_never_restored_from(storage: Storage, tmp_path: Path) -> None:
+    folder, to = tmp_path / "results/mine", f"gs://{BUCKET}/mirror/mine"
+    (folder / "search").mkdir(parents=True)
+    for name in ("one", "search/two", "search/three"):
+        (folder / name).write_text(name)
+    assert mirror.address(f"gs://{BUCKET}/mirror", folder) == to
+    assert mirror.copy(folder, to, ["search/"]).new == 2
+    assert mirror.copy(folder, to).new == 1
+    (folder / "one").write_text("changed")
+    (folder / "search/two").unlink()
+    assert mirror.copy(folder, to) == mirror.Copied(2, 1, 7)
+    other = tmp_path / "other/results/mine"
+    assert mirror.fetch(to, other) == 3
+    assert {
+        path.name: path.read_text() for path in other.rglob("*") if path.is_file() and path.name != "artifacts.json"
+    } == {
+        "one": "changed",
+        "two": "search/two",
+        "three": "search/three",
+    }
+    restore.restore([other])
+    # One that was changed there behind our back is fetched, and refused.
+    buckets.write(f"{to}/one", b"chanced")
+    (other / "one").unlink()
+    mirror.fetch(to, other)
+    with pytest.raises(ArtifactError, match=r"not as listed in artifacts\.json: one"):
+        restore.restore([other])
+    buckets.remove(f"{to}/one")
+    with pytest.raises(ArtifactError, match=rf"^{to}/one: listed, but not there"):
+        mirror.fetch(to, other)
+    buckets.write(f"{to}/artifacts.json", b'{"files": {"../../x": {"sha256": "' + b"0" * 64 + b'", "bytes": 1}}}')
+    with pytest.raises(ArtifactError, match="it lists what is not in"):
+        mirror.fetch(to, other)
+    with pytest.raises(ArtifactError, match=r"nowhere/artifacts\.json: no such file; name the mirror"):
+        mirror.fetch(f"gs://{BUCKET}/nowhere", other)

@@ -13,7 +13,7 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-BASE = ("buckets", "artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore", "leases")
+BASE = ("buckets", "mirror", "artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore", "leases")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [
     BASE,
@@ -39,6 +39,8 @@ WITHOUT_BACKEND += [
     "paper",
     "adopt",
     "restore_artifacts",
+    "mirror_results",
+    "fetch",
     "validate",
 ]
 

@@ -120,6 +120,12 @@ def get_generations(wildcards):
     return get_populations(wildcards)[0 if cfg.branch else cfg.first_generation :]
 
 
+def get_mirrored_generations(wildcards):
+    """What says of the generations of the run where they were copied to."""
+    folders = [Path(path).parent.name for path in get_generations(wildcards)]
+    return [f"<results>/mirror/{folder}.json" for folder in folders]
+
+
 def get_last_generation(name):
     return lambda wildcards: f"<search>/gen_{plan.number(get_last())}/{name}"
 

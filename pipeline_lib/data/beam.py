@@ -5,6 +5,7 @@ bytes are the same whatever runs it.
 """
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,6 @@ from pipeline_lib.config import ConversionSettings
 from pipeline_lib.config.dataset import DASK_RUNNER, DATAFLOW_RUNNER, FN_API_RUNNER
 from pipeline_lib.data.shards import write_shard
 from pipeline_lib.errors import ConfigError
-from pipeline_lib.remote import is_remote
 
 _DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"
 """Beam knows this one by its module alone."""
@@ -65,11 +65,12 @@ def check(settings: ConversionSettings) -> tuple[Any, Any]:
             cloud = options.view_as(GoogleCloudOptions)
             for name in _OF_BUCKET:  # of another place Beam would ask the network for long
                 place = getattr(cloud, name)
-                if place is not None and not is_remote(place):
-                    raise ConfigError(f"conversion.options: --{name}={place}: a place in a bucket, gs://..., is needed")
+                if place is not None and not re.match("gs://[^/]+/.", place):
+                    raise ConfigError(f"conversion.options: --{name}={place}: gs://<bucket>/<folder> is needed")
             if cloud.temp_location is None:
                 raise ConfigError("conversion.options: Dataflow needs --temp_location=gs://..., too")
-        problems = PipelineOptionsValidator(options, runner).validate()
+        # Not dry, Beam asks the bucket for its policy.
+        problems = PipelineOptionsValidator(PipelineOptions([*flags(settings), "--dry_run=True"]), runner).validate()
     if problems:
         raise ConfigError(f"conversion.options: {settings.runner}: {' '.join(problems)}")
     return runner, options

@@ -197,7 +197,8 @@ def test_the_options_of_dataflow() -> None:
     assert not options.get_all_options()["save_main_session"]
     # The job's description has the plans of shards, and none of their records.
     shards = [("0.tfrecord", "gs://evo/plans", "gs://evo/images", "gs://evo/shards", "")]
-    description = beam.pipeline(shards, settings).to_runner_api()
+    offline = settings.model_copy(update={"options": (*settings.options, "--dry_run=True")})
+    description = beam.pipeline(shards, offline).to_runner_api()
     steps = [step.unique_name for step in description.components.transforms.values()]
     assert "Plan" in steps and any(step.startswith("Write") for step in steps)
     assert description.ByteSize() < 100_000
@@ -209,7 +210,7 @@ def test_the_options_of_dataflow() -> None:
         ((), "Dataflow needs --temp_location=gs://"),
         (DATAFLOW[1:], "Missing required option: project"),
         (("--project=P_", *DATAFLOW[1:]), r"Invalid Project ID \(P_\)"),
-        ((*DATAFLOW[:2], "--temp_location=/tmp"), "--temp_location=/tmp: a place in a bucket, gs://..., is needed"),
+        ((*DATAFLOW[:2], "--temp_location=/tmp"), "--temp_location=/tmp: gs://<bucket>/<folder> is needed"),
         ((*DATAFLOW, "--regoin=x"), "Beam has no option --regoin; correct it"),
         ((*DATAFLOW, "--max_num_workers=many"), "Beam does not understand .*--max_num_workers=many"),
     ],

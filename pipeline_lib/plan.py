@@ -304,6 +304,16 @@ def all_records(loaded: Config) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def manifest(loaded: Config, folder: str) -> Path:
+    """The manifest of a folder of `all_records`."""
+    return Path("results/data") / loaded.dataset.name / folder / "manifest.json"
+
+
+def estimate(loaded: Config) -> Path:
+    """Where scripts/plan.py keeps what the run would take."""
+    return Path("results") / loaded.folder / "plan.json"
+
+
 def _folder(loaded: Config, reach: Reach, split: str) -> str:
     return f"{'images' if loaded.conversion.records == 'images' else _crops(reach)}/{split}"
 

@@ -196,6 +196,8 @@ def test_every_option_reaches_the_measurement(monkeypatch: pytest.MonkeyPatch, t
 
     monkeypatch.setattr(latency, "benchmark", benchmark)
     monkeypatch.setattr(devices, "check", lambda device: None)
+    leased = []
+    monkeypatch.setattr(devices, "lease", lambda *asked: leased.append(asked))
 
     def run(*options: object) -> tuple[Any, ...]:
         program.main(program.parser().parse_args(list(map(str, options))))
@@ -207,7 +209,9 @@ def test_every_option_reaches_the_measurement(monkeypatch: pytest.MonkeyPatch, t
     name, network, _, protocol = run(
         "--network", "evopose2d_s", "--name", "ours", "--height", 64, "--width", 32, "--passes", 5, "--warm-up", 0,
         "--batch", 2, "--dtype", "bfloat16", "--xla", "--threads", 3, "--device", "gpu",
+        "--accelerators", 4,
     )  # fmt: skip
+    assert leased == [("auto", None, "frame rate of hrnet_w32"), ("gpu", 4, "frame rate of ours")]
     assert (name, network.height, network.width) == ("ours", 64, 32)
     assert protocol == latency.Protocol(5, 0, 2, "bfloat16", True, 3, "gpu")
     files.save(tmp_path / "w.safetensors", TINY, initial_weights(TINY, 3))

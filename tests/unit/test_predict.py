@@ -201,6 +201,7 @@ def test_every_option_reaches_the_prediction(manifest: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(devices, "configure", lambda threads, deterministic: calls.update(threads=threads))
     monkeypatch.setattr(devices, "check", lambda device: calls.setdefault("checked", device))
+    monkeypatch.setattr(devices, "lease", lambda device, number, title: calls.update(leased=(device, number)))
     monkeypatch.setattr(devices, "strategy", on)
     monkeypatch.setattr(records, "dataset", batches)
     monkeypatch.setattr(prediction, "predict", predicted)
@@ -217,8 +218,10 @@ def test_every_option_reaches_the_prediction(manifest: Path, tmp_path: Path, mon
     def run_program(*more: Any) -> None:
         program.main(program.parser().parse_args(list(map(str, (*command, *more)))))
 
-    run_program("--flip", "released", "--keypoints", other.model_dump_json(), "--height", 128, "--width", 96)
+    options = ["--flip", "released", "--keypoints", other.model_dump_json(), "--height", 128, "--width", 96]
+    run_program(*options, "--accelerators", 2)
     assert calls["checked"] == "gpu"
+    assert calls["leased"] == ("gpu", 2)
     assert (calls["device"], calls["threads"], calls["crop"]) == ("gpu", 3, (2, 128, 96, 3))
     assert (calls["dataset"]["batch"], calls["dataset"]["threads"]) == (2, 3)
     changed = settings.model_copy(update={"flip_test": "released"})

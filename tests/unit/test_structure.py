@@ -21,10 +21,11 @@ LAYERS = [
     ("data", "nets", "devices"),
     ("plots", "export", "evaluate", "train"),
 ]
-# Beside the layers: the Snakefile's questions, the page of keys.
+# Beside the layers: the Snakefile's questions, what a run takes, the page of keys.
 OUTSIDE = {
     "plan": {*BASE, "search", "nets", "devices", "hardware", "paper"},
     "window": {*BASE, "search", "plan"},
+    "price": {*BASE, "search", "nets", "data", "devices", "train", "plots", "plan", "window", "price"},
     "manual": {*BASE},
     "controller": {*BASE},
 }

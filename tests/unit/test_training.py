@@ -192,6 +192,8 @@ def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(records, "read_manifest", looked_at.append)
     monkeypatch.setattr(trainer, "train", lambda **options: given.append(options))
     monkeypatch.setattr(devices, "check", checked.append)
+    leased = []
+    monkeypatch.setattr(devices, "lease", lambda *asked: leased.append(asked))
     values = {
         name: name.replace("_", "-") for name in ("initial", "train_manifest", "val_manifest", "weights", "history")
     }
@@ -199,7 +201,19 @@ def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> N
     settings = ["--settings", SETTINGS.model_dump_json(exclude_defaults=True)]
     program.main(
         program.parser().parse_args(
-            [*command, *settings, "--seed", "57", "--device", "gpu", "--title", "it", "--may-fail"]
+            [
+                *command,
+                *settings,
+                "--seed",
+                "57",
+                "--device",
+                "gpu",
+                "--accelerators",
+                "2",
+                "--title",
+                "it",
+                "--may-fail",
+            ]
         )
     )
     program.main(program.parser().parse_args(command))
@@ -208,6 +222,7 @@ def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> N
         values | {"settings": TrainSettings(), "seed": 1, "device": "auto", "title": "training", "may_fail": False},
     ]
     assert checked == ["gpu", "auto"]
+    assert leased == [("gpu", 2, "it", SETTINGS.devices), ("auto", None, "training", 1)]
     assert looked_at == ["initial", "train-manifest", "val-manifest"] * 2
 
 

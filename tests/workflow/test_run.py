@@ -180,6 +180,43 @@ def test_raising_generations_trains_nothing_again(finished: Workplace, tmp_path:
     assert "ancestor" not in planned
 
 
+def test_an_estimate_is_shown_beside_what_was_spent(finished: Workplace, tmp_path: Path) -> None:
+    place = copied(finished, tmp_path)
+    command = [sys.executable, "scripts/plan.py", "--configfile", "tiny.yaml", "--config", "report={overlays: 12}"]
+    command += ["--device", "cpu", "--seconds", "0.5", "--price", "1000", "--devices", "2"]
+    done = subprocess.run(
+        command, cwd=place.folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    # The ancestor; two children, their twins from scratch, and the ancestor trained on.
+    assert "6 evaluations in the search" in done.stdout and "for a device's hour" in done.stdout
+    assert "not known yet" not in done.stdout  # the records are there
+    estimated = json.loads((place.folder / "results/tiny/plan.json").read_text())
+    assert {speed["network"] for speed in estimated["speeds"]} >= {"generation 0"}
+    assert all(speed["read"] > 0 for speed in estimated["speeds"])
+    done = place.snakemake()
+    assert done.returncode == 0, done.stderr
+    assert jobs(done.stdout + done.stderr) == {"costs": 1, "all": 1, "total": 2}
+    costs = {row["name"]: row for row in rows(place.folder / "results/tiny/costs.csv")}
+    assert {name: (row["trainings"], row["trained"]) for name, row in costs.items()} == {
+        "generation 0": ("1", "1"), "generation 1": ("5", "5"), "big": ("1", "1"), "": ("7", "7"),
+    }  # fmt: skip
+    measured = float(rows_of_tsv(place.folder / "benchmarks/tiny/models/big/train.tsv")[0]["s"])
+    assert float(costs["big"]["spent_device_hours"]) == pytest.approx(measured / 3600)
+    assert float(costs[""]["spent_cost"]) == pytest.approx(1000 * float(costs[""]["spent_device_hours"]))
+    assert "generation 1" in (place.folder / "results/tiny/costs.html").read_text()
+    # An estimate that is damaged is named; nothing that was made goes.
+    (place.folder / "results/tiny/plan.json").write_text("{}")
+    done = place.snakemake()
+    assert done.returncode != 0 and "plan.json: not an estimate" in (place.folder / "logs/tiny/costs.log").read_text()
+    assert (place.folder / "results/tiny/summary.md").is_file()
+
+
+def rows_of_tsv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
 def test_the_report_is_made_offline(finished: Workplace) -> None:
     done = finished.snakemake("--report", "report.html")
     assert done.returncode == 0, done.stderr

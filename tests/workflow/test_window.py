@@ -37,6 +37,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split in ("train", "val", "val_detections"):
         (data / f"images/{split}").mkdir(parents=True)
         (data / f"images/{split}/manifest.json").touch()
+        (data / "validation").mkdir(exist_ok=True)
+        (data / f"validation/{split}.json").touch()
     (data / "source/annotations").mkdir(parents=True)
     for name in ("keypoints_train", "keypoints_val", "detections_val"):
         (data / f"source/annotations/person_{name}.json").touch()

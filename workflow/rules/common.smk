@@ -292,7 +292,8 @@ def get_results(wildcards):
     if cfg.only is not None:
         return []
     frame_rates = get_frame_rates() if cfg.evaluation.frame_rate else []
-    return [*get_figures(), "<results>/summary.md", *frame_rates]
+    costs = ["<results>/costs.html"] if plan.estimate(cfg).is_file() else []
+    return [*get_figures(), "<results>/summary.md", *costs, *frame_rates]
 
 
 def get_frame_rates():

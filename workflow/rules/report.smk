@@ -286,3 +286,34 @@ rule summary:
         " --json {output.numbers:q}"
         " --html {output.page:q}"
         " > {log:q} 2>&1"
+
+
+rule costs:
+    input:
+        plan="<results>/plan.json",
+        finished="<results>/summary.json",
+    output:
+        table="<results>/costs.csv",
+        page=report(
+            "<results>/costs.html",
+            caption="../report/costs.rst",
+            category="1 Summary",
+            labels={"figure": "Estimated and spent"},
+        ),
+    log:
+        "<logs>/costs.log",
+    localrule: True
+    conda:
+        "../../envs/evopose.yaml"
+    params:
+        folder=cfg.folder,
+    message:
+        "What the run took, beside the estimate"
+    shell:
+        "exec python scripts/costs.py"
+        " --plan {input.plan:q}"
+        " --results results/{params.folder:q}"
+        " --benchmarks benchmarks/{params.folder:q}"
+        " --csv {output.table:q}"
+        " --html {output.page:q}"
+        " > {log:q} 2>&1"

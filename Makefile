@@ -89,9 +89,9 @@ demo: install ## run the demo (config/config.yaml) and print its summary
 $(RESULTS)/report.html: $(RESULTS)/summary.md
 	@$(SNAKEMAKE) --report $@ --quiet
 
-report: install ## make the HTML report in results/<experiment>/ of the demo, or of CONFIG=my.yaml
+report: install ## make the HTML report in results/<experiment>/ of the demo, or of CONFIG=my.yaml (and BRANCH=small)
 	@test "$(OWN)" != results/ || { echo 'CONFIG=$(CONFIG): no such file, or it has no line "experiment: ..."' >&2; exit 1; }
-	$(SNAKEMAKE) --configfile $(CONFIG) --report $(OWN)/report.html $(ARGS)
+	$(SNAKEMAKE) --configfile $(CONFIG) --report $(OWN)$(if $(BRANCH),@$(BRANCH))/report.html $(ARGS)
 
 # Everything is looked at again: what is complete is only counted, what is missing is fetched.
 coco: install ## get COCO 2017 into data/coco (20 GB; 42 GB free); what lies there is used

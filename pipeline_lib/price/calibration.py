@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 CPU_PART = 16
 """Persons at most in a step that is measured on a CPU, which larger ones keep no busier."""
 
-LEAST_STEPS = 3
+LEAST_STEPS, MOST_BATCHES = 3, 100
 _FOREVER = 10**6
 
 
@@ -110,13 +110,18 @@ def _step(training: Training, strategy: Any, persons: int, seconds: float, kind:
     times = _Times(begun, seconds, steps)
     model.fit(data, steps_per_epoch=steps, epochs=_FOREVER, callbacks=[times], shuffle=False, verbose=0)
     step = statistics.median(times.steps)
-    validate = (_validation(model, data.take(1 + LEAST_STEPS)) - _validation(model, data.take(1))) / LEAST_STEPS
+    # A pass has its own fixed costs; forward steps are at least as fast as training steps.
+    batches = min(MOST_BATCHES, max(LEAST_STEPS, int(seconds / 4 / step)))
+    model.evaluate(data.take(1), verbose=0)  # traced
+    begun = time.perf_counter()
+    model.evaluate(data.take(batches), verbose=0)
+    validate = (time.perf_counter() - begun) / batches
     read = None if manifest is None else _read(manifest, training, seconds / 4)
     found = Speed(
         network=training.name,
         multiply_adds=count_network(training.network)["multiply_adds"],
         train=step / persons,
-        validate=max(validate, 0.0) / persons,
+        validate=validate / persons,
         read=read,
         start=max(0.0, times.first - step * steps),
         part=persons,
@@ -128,16 +133,6 @@ def _step(training: Training, strategy: Any, persons: int, seconds: float, kind:
     )
     keras.utils.clear_session()
     return found
-
-
-def _validation(model: Any, data: Any) -> float:
-    """Seconds, the tracing aside: the fastest of some passes."""
-    seconds = []
-    for _ in range(1 + LEAST_STEPS):
-        begun = time.perf_counter()
-        model.evaluate(data, verbose=0)
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds)
 
 
 def _batch(training: Training, persons: int) -> tuple[Any, Any, Any]:

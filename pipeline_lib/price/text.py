@@ -44,7 +44,7 @@ def estimate(found: Estimate) -> list[Part]:
             f"{speed.multiply_adds / GIGA:.3g}",
             f"{speed.part}",
             f"{1 / speed.train:.1f}",
-            f"{1 / speed.validate:.1f}" if speed.validate else "-",
+            f"{1 / speed.validate:.1f}",
             "-" if speed.read is None else f"{1 / speed.read:.1f}",
             f"{speed.start + found.launch:.1f}",
         )

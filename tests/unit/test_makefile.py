@@ -76,5 +76,7 @@ def test_the_report_of_any_configuration(tmp_path, line):
     config.write_text(f"seed: 1\n{line}\n")
     done = make("-n", "report", f"CONFIG={config}")
     assert f"--configfile {config} --report results/mine/report.html" in done.stdout
+    done = make("-n", "report", f"CONFIG={config}", "BRANCH=small")
+    assert "--report results/mine@small/report.html" in done.stdout
     done = make("-n", "report")
     assert "--configfile config/config.yaml --report results/demo/report.html" in done.stdout

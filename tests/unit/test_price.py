@@ -11,18 +11,21 @@ from pipeline_lib import artifacts, config, plan
 from pipeline_lib.errors import ArtifactError, ConfigError
 from pipeline_lib.nets import files, registry
 from pipeline_lib.nets.layers import count_network, initial_weights
+from pipeline_lib.nets.spec import Architecture
 from pipeline_lib.price import estimate, persons, spent, storage, text, work
 from pipeline_lib.price.speed import Speed
+from pipeline_lib.search.breed import breed
+from pipeline_lib.search.genotype import key
 from tests.unit.test_structure import ROOT, assert_no_backend
 
 PEOPLE = {"train": 149_813, "val": 11_004, "val_detections": 100_000}
 SMALL = {"train": 103, "val": 20, "val_detections": 25}
 
 
-def experiment(name: str = "E3", **changes) -> config.Config:
-    raw = yaml.safe_load((ROOT / f"config/experiments/{name}.yaml").read_text(encoding="utf-8"))
-    for key, value in changes.items():
-        raw[key] = {**raw[key], **value} if isinstance(value, dict) and key in raw else value
+def experiment(of_paper: str = "E3", **changes) -> config.Config:
+    raw = yaml.safe_load((ROOT / f"config/experiments/{of_paper}.yaml").read_text(encoding="utf-8"))
+    for name, value in changes.items():
+        raw[name] = {**raw[name], **value} if isinstance(value, dict) and name in raw else value
     return config.load(raw, ROOT)
 
 
@@ -57,9 +60,15 @@ def test_children_have_the_mean_size_of_a_search_by_chance():
     ancestor = count_network(of(work.trainings(cfg, PEOPLE), "generation 0").network)
     assert 0.8 < found.multiply_adds / ancestor["multiply_adds"] < 1.2
     assert found.multiply_adds != ancestor["multiply_adds"]
+    born = breed([cfg.search.ancestor], cfg.search.ancestor, [], work.SAMPLED, cfg.seed, 1, cfg.search.space)
+    sizes = [count_network(Architecture.from_space(one.genotype, cfg.search.space, 256, 192)) for one in born]
+    assert found.multiply_adds == pytest.approx(np.mean([size["multiply_adds"] for size in sizes]))
+    assert found.parameters == pytest.approx(np.mean([size["parameters"] for size in sizes]))
     near = count_network(found.network)["multiply_adds"]
     assert abs(near / found.multiply_adds - 1) < 0.1
     assert work.trainings(cfg, PEOPLE) == work.trainings(cfg, PEOPLE)
+    everybody = [key(genotype) for born in work._born(cfg) for genotype in born]
+    assert len(everybody) == 1 + 2 * work.SAMPLED == len(set(everybody))
     assert of(work.trainings(experiment(search={"children": 200}, seed=7), PEOPLE), "generation 1") != found
 
 
@@ -90,6 +99,9 @@ def test_published_networks_and_a_refiner():
     network = registry.architecture("hrnet_w48", 384, 288, 17)
     assert found[0].network == network and found[0].parameters == count_network(network)["parameters"]
     assert found[1].settings == cfg.refine.train
+    # The published program trains HRNet without L2.
+    released = experiment("table3_hrnet_w32", preset="released")
+    assert of(work.trainings(released, PEOPLE), "hrnet_w32").settings.l2 == 0 != released.final.train.l2
 
 
 def test_people_are_counted_where_they_are(tmp_path, monkeypatch):
@@ -192,6 +204,10 @@ def test_time_by_hand():
     # Four devices read no faster: 0.2 s an image for all of them, instead of 0.1 / 4.
     assert rows[1].seconds == pytest.approx(5 + 50 + 192 * 0.2 + 2 * 10 * 0.03 / 4)
     assert rows[1].measured and rows[2].measured
+    # Its own measurement counts, even when another network is nearer in size.
+    other = training("champion_l", work.FINAL, 1, 1.1e9)
+    (own,) = estimate.rows([other], SPEEDS, launch=5.0)
+    assert own.seconds == pytest.approx(5 + 50 + 192 * 0.2 + 2 * 10 * 0.03 * 1.1 / 8)
     assert rows[0].device_hours == pytest.approx(3 * rows[0].seconds / 3600)
     assert rows[1].device_hours == pytest.approx(4 * rows[1].seconds / 3600)
 
@@ -312,7 +328,7 @@ def test_calibration_measures_the_step_that_is_trained(manifest, monkeypatch):
     (speed,) = calibration.measure([child, twin, refiner], "cpu", 0.5, {"generation 0": manifest})
     assert speed.network == "generation 0" and speed.multiply_adds == counted["multiply_adds"]
     assert speed.part == 2  # a device's share of the batch
-    assert 0 < speed.validate < speed.train < 1
+    assert 0 < speed.train < 1 and 0 < speed.validate < 1
     assert speed.start > 10 * speed.train  # tracing takes longer than many steps
     assert speed.read is not None and 0 < speed.read < 1
     assert speed.of(3 * speed.multiply_adds).train == pytest.approx(3 * speed.train)

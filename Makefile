@@ -75,7 +75,7 @@ $(STAMP): $(LOCK) pyproject.toml | venv
 	@touch $@
 
 # Not part of an installation: Snakemake loads each of its plugins whenever it starts.
-cluster: $(VENV)/.installed-cluster ## add the executors of Slurm and Kubernetes to .venv
+cluster: $(VENV)/.installed-cluster ## add the executors of Slurm and Kubernetes, and Dask, to .venv
 $(VENV)/.installed-cluster: envs/lock-cluster.txt $(STAMP)
 	@$(NO_LINK)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes --compile-bytecode -r envs/lock-cluster.txt
@@ -119,7 +119,7 @@ check-tpu: ## compile a training step for a TPU, without one: GENOTYPE=largest B
 test: install ## pass the tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-test-cluster: ## pass the tests of clusters, on a Slurm that they start; installs Debian's packages that are missing
+test-cluster: ## pass the tests of clusters and buckets, on a Slurm, a Dask and a storage that they start; installs Debian's packages that are missing
 	bash tests/cluster/install.sh
 	@$(MAKE) --no-print-directory cluster VENV=.venv-cluster
 	.venv-cluster/bin/python -m pytest tests/cluster $(ARGS)

@@ -1,6 +1,7 @@
 """What every program in scripts/ shares: logging, exit codes, types of options, settings as JSON."""
 
 import argparse
+import atexit
 import ctypes
 import errno
 import json
@@ -12,11 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from pipeline_lib import remote
 from pipeline_lib.config import SEED, Genotype
 from pipeline_lib.errors import ConfigError, EvoPoseError, Preempted
 from pipeline_lib.explain import explain
@@ -40,14 +43,13 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     An `EvoPoseError`, and a file that the system refuses to read or write, become one message on stderr and exit code 2,
     Ctrl-C one message and exit code 130, a training that was asked to end (SIGTERM) one message and exit code 143.
     """
-    arguments = parser.parse_args()
     setup_logging()
     if CONSOLE_VARIABLE in os.environ:
         end_with_parent()
     log = logging.getLogger("evopose")
     try:
         with never_silent(parser.prog):
-            main(arguments)
+            main(parser.parse_args())
     except Preempted as error:
         log.warning("%s", error)
         _end(128 + signal.SIGTERM, main)
@@ -154,6 +156,17 @@ def never_silent(name: str) -> Iterator[None]:
         ended.set()
         watcher.join()
         logging.getLogger().removeHandler(spoken)
+
+
+def data_file(text: str) -> Path:
+    """An option's type: a file of data, which may be an address in a bucket; its copy is here until the program ends."""
+    if not remote.is_remote(text):
+        return Path(text)
+    return _copies.enter_context(remote.local_copy(text))
+
+
+_copies = ExitStack()
+atexit.register(_copies.close)
 
 
 def positive(text: str) -> int:

@@ -26,6 +26,10 @@ class ArtifactError(EvoPoseError):
     """A file of an earlier step that is missing, damaged or does not belong here."""
 
 
+class StorageError(EvoPoseError):
+    """A bucket that cannot be read or written."""
+
+
 class TrainingFailed(EvoPoseError):
     """A training that cannot come to its end with its settings: its loss is no number, or it does not fit into memory."""
 

@@ -13,6 +13,8 @@ MD5 = r"^[0-9a-f]{32}$"
 ADDRESS = r"^https?://[^/]+.*[^/]$"
 WEIGHTS = r"\.(h5|keras|safetensors)$"
 SHARD = r"^\d+-of-\d+\.tfrecord$"
+BUCKET = r"^[a-z0-9+]+://[^/]+(/[^/]+)*$"
+NOT_ENDED = r"[^/]$"
 PREFIX = r"^[A-Za-z0-9_.-]*$"
 
 _PATTERNS = {
@@ -23,6 +25,8 @@ _PATTERNS = {
     ADDRESS: "an address http://... or https://... without a slash at its end is expected",
     WEIGHTS: "a file of weights is expected, whose name ends in .safetensors, .h5 or .keras",
     SHARD: "the name of a shard beside the manifest is expected, such as 00000-of-00001.tfrecord",
+    BUCKET: "an address such as gs://bucket/folder without a slash at its end is expected",
+    NOT_ENDED: "a folder without a slash at its end is expected",
     PREFIX: "letters (A-Z, a-z), digits, '_', '-' and '.' are allowed, since it begins the name of a folder",
 }
 

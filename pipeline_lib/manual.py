@@ -29,6 +29,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "dataset.download.archives": config.Archive,
     "dataset.keypoints": config.KeypointSchema,
     "conversion": config.ConversionSettings,
+    "storage": config.StorageConfig,
     "input": config.InputSize,
     "train": config.TrainSettings,
     "train.augmentation": config.Augmentation,

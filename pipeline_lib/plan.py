@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from pipeline_lib import cli, config, devices, hardware, remote
 from pipeline_lib.config import COCO_KEYPOINTS, Augmentation, Config, InputSize, Reach, Split
-from pipeline_lib.config.dataset import VIDEOS
+from pipeline_lib.config.dataset import DATAFLOW_RUNNER, VIDEOS
+from pipeline_lib.config.storage import CACHE, CACHE_GB
 from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
 from pipeline_lib.nets import pretrained, registry
 from pipeline_lib.paper import experiments
@@ -57,8 +58,15 @@ WITHOUT_DATA = ("networks", "paper")
 
 # Of Apache Beam, which takes seconds to import; a test compares them. Others are named with their module.
 RUNNERS = (
-    *("BundleBasedDirectRunner", "DataflowRunner", "DirectRunner", "FlinkRunner", "FnApiRunner", "InteractiveRunner"),
-    *("KafkaStreamsRunner", "PortableRunner", "PrismRunner", "PythonRPCDirectRunner", "SparkRunner"),
+    *("BundleBasedDirectRunner", "DaskRunner", "DataflowRunner", "DirectRunner", "FlinkRunner", "FnApiRunner"),
+    *(
+        "InteractiveRunner",
+        "KafkaStreamsRunner",
+        "PortableRunner",
+        "PrismRunner",
+        "PythonRPCDirectRunner",
+        "SparkRunner",
+    ),
     *("SwitchingDirectRunner", "TestDataflowRunner", "TestDirectRunner"),
 )
 
@@ -113,6 +121,7 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
                 raise ConfigError(f"final.models.{name}: {error}") from None
     _check_refiner(loaded)
     _require_runner(loaded.conversion.runner)
+    _require_bucket(loaded)
     if loaded.dataset.synthetic is not None:
         synthetic_folder(loaded)
         if loaded.dataset.keypoints.names != COCO_KEYPOINTS.names:
@@ -156,6 +165,19 @@ def _require_runner(name: str) -> None:
         )
 
 
+def _require_bucket(loaded: Config) -> None:
+    """Raise `ConfigError` when the workers of Dataflow would look for data on this machine."""
+    if not loaded.conversion.runs_on(DATAFLOW_RUNNER):
+        return
+    places = {f"dataset.{name}.images": split.images for name, split in loaded.dataset.splits().items()}
+    places["conversion.shards"] = loaded.conversion.shards or "beside the manifests"
+    if here := [f"{key}: {path}" for key, path in places.items() if not remote.is_remote(path)]:
+        raise ConfigError(
+            f"conversion.runner: the workers of {DATAFLOW_RUNNER} see no files of this machine, which these are: "
+            f"{', '.join(here)}; put them into a bucket (gs://), or take another runner"
+        )
+
+
 def _goes_without_data(loaded: Config, words: Collection[str]) -> bool:
     """Whether a command line asks for what needs no data, or for the data set itself: for a target rule or a record of it."""
     if any(word in WITHOUT_DATA for word in words):
@@ -186,7 +208,7 @@ def _missing(loaded: Config) -> str | None:
     splits = (("train", dataset.train), ("val", dataset.val)) if dataset.synthetic is None else ()
     paths = {f"dataset.{name}.{kind}": path for name, split in splits for kind, path in split if path is not None}
     problems = []
-    if missing := [f"{key}: {path}" for key, path in paths.items() if not Path(path).exists()]:
+    if missing := [f"{key}: {path}" for key, path in paths.items() if not _is_there(path)]:
         what_to_do = "put the data there or name its place in the data set's file (config/datasets/)"
         if dataset.download is not None:
             what_to_do = (
@@ -208,6 +230,11 @@ def _missing(loaded: Config) -> str | None:
             "are made by their own experiment), name their place, or leave the key out"
         )
     return "; ".join(problems) or None
+
+
+def _is_there(path: str) -> bool:
+    """Whether there is such a file or folder; of a bucket the job that needs it will say so."""
+    return remote.is_remote(path) or Path(path).exists()
 
 
 def existing(path: str | None) -> list[str]:
@@ -375,26 +402,43 @@ def validated(loaded: Config) -> list[str]:
 
 
 def split_of(loaded: Config, name: str) -> Split:
-    """The images and annotations behind a record set, the latter as a COCO file."""
+    """The images behind a record set, its annotations as a COCO file, and its detections; these two on this machine."""
     own = annotated(name)
     split = loaded.dataset.splits()[own]
-    return split if loaded.dataset.format == "coco" else split.model_copy(update={"annotations": joined(loaded, own)})
+    files = {kind: path for kind, path in split if kind != "images" and path and remote.is_remote(path)}
+    here = {kind: f"{_source(loaded)}/{own}/{kind}/{remote.Remote(path).name}" for kind, path in files.items()}
+    if loaded.dataset.format == "posetrack":
+        here["annotations"] = joined(loaded, own)
+    return split.model_copy(update=here) if here else split
+
+
+def fetches(loaded: Config) -> bool:
+    """Whether annotations or detections lie in a bucket: they are fetched once, for all that read them."""
+    return any(
+        kind != "images" and path and remote.is_remote(path)
+        for split in loaded.dataset.splits().values()
+        for kind, path in split
+    )
+
+
+def _source(loaded: Config) -> str:
+    return f"results/data/{loaded.dataset.name}/source"
 
 
 def joined(loaded: Config, split: str) -> str:
     """The COCO file that a data set's videos are joined to."""
-    return f"results/data/{loaded.dataset.name}/source/annotations/person_keypoints_{split}.json"
+    return f"{_source(loaded)}/annotations/person_keypoints_{split}.json"
 
 
 def videos(loaded: Config, split: str) -> list[str]:
-    """The files of a split's videos that there are."""
-    return sorted(map(str, Path(loaded.dataset.splits()[split].annotations).glob(VIDEOS)))
+    """The files of a split's videos that there are; those of a bucket are looked for by the job that joins them."""
+    folder = loaded.dataset.splits()[split].annotations
+    return [] if remote.is_remote(folder) else sorted(map(str, Path(folder).glob(VIDEOS)))
 
 
 def is_made(loaded: Config, path: str) -> bool:
     """Whether a rule makes this file of the data set."""
-    of_videos = loaded.dataset.format == "posetrack" and path in (joined(loaded, TRAIN), joined(loaded, VAL))
-    return loaded.dataset.synthetic is not None or of_videos
+    return loaded.dataset.synthetic is not None or path.startswith(f"{_source(loaded)}/")
 
 
 def number(value: int, digits: int = 3) -> str:
@@ -431,6 +475,22 @@ def name_accelerators(default_resources: Mapping[str, Any] | None) -> None:
         os.environ.setdefault(hardware.NAMES, named)
     for kind in hardware.KINDS:  # a wrong name is said now
         hardware.names(kind)
+
+
+def name_cache(loaded: Config) -> None:
+    """Have this process and its jobs keep shards of a bucket where the configuration says, unless the environment does.
+
+    It is no parameter of any rule: where copies are kept changes no result.
+    """
+    os.environ.setdefault(CACHE_GB, f"{loaded.storage.cache_gb:g}")
+    if loaded.storage.cache is not None:
+        os.environ.setdefault(CACHE, loaded.storage.cache)
+
+
+def shards(loaded: Config, records: str, split: str) -> str:
+    """The folder of a record set's shards; nothing where they lie beside their manifest."""
+    folder = loaded.conversion.shards
+    return "" if folder is None else f"{folder}/{loaded.dataset.name}/{records}/{split}"
 
 
 def _of_profile(resources: Mapping[str, Any] | None, name: str) -> str | None:
@@ -536,7 +596,7 @@ def submissions(loaded: Config) -> list[str]:
     """
     kinds = boxes(loaded)
     test = loaded.dataset.test
-    if test is not None and test.detections and Path(test.detections).is_file() and Path(test.images).is_dir():
+    if test is not None and test.detections and _is_there(test.detections) and _is_there(test.images):
         kinds.append("test")
     return [
         f"{model}/submission_{kind}/person_keypoints_{image_set(split_of(loaded, predicted_split(kind)))}_{model}_results.zip"

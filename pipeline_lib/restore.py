@@ -100,12 +100,17 @@ class Stamped:
 
 def make(folder: Path) -> int:
     """List the files of `folder` in its manifest; returns their number. Hidden ones and links are left out."""
-    names = list(_files(folder))
+    names = list(files(folder))
     if not names:
         raise ArtifactError(f"{folder}: there are no files to list; name a folder of results")
-    files = {name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
-    write_json(folder / MANIFEST, {"schema_version": SCHEMA_VERSION, "files": files})
-    return len(files)
+    listed = {name: entry(folder / name).model_dump() for name in names}
+    write_json(folder / MANIFEST, {"schema_version": SCHEMA_VERSION, "files": listed})
+    return len(listed)
+
+
+def entry(path: Path) -> Entry:
+    """A file as it is."""
+    return Entry(sha256=sha256(path), bytes=path.stat().st_size)
 
 
 def restore(folders: Sequence[Path]) -> list[Stamped]:
@@ -128,24 +133,14 @@ def restore(folders: Sequence[Path]) -> list[Stamped]:
     for path in (path for folder in folders for path in _benchmarks(folder)):
         os.utime(path, ns=(stamp, stamp))
     return [
-        Stamped(len(names), [name for name in _files(folder) if name not in names])
+        Stamped(len(names), [name for name in files(folder) if name not in names])
         for folder, names in zip(folders, found, strict=True)
     ]
 
 
 def check(folder: Path) -> list[str]:
     """The files in a folder's manifest; raises `ArtifactError` naming those that are missing, differ, or lie elsewhere."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise ArtifactError(f"{path}: no such file; make it where the results are in order (option --make)")
-    try:
-        files = Manifest.model_validate(read_document(path, "get it again")).files
-    except ValidationError as error:
-        raise ArtifactError(f"{path}: not a manifest of files: {explain(error)}; get it again") from None
-    if outside := [name for name in files if not _is_inside(folder, name)]:
-        raise ArtifactError(
-            f"{path}: it lists what is not in {folder}: {_listed(outside)}; get it again from its source"
-        )
+    files = listed(folder)
     missing = [name for name in files if not (folder / name).is_file()]
     present = [name for name in files if name not in set(missing)]
     differing = [
@@ -160,7 +155,23 @@ def check(folder: Path) -> list[str]:
     return list(files)
 
 
-def _files(folder: Path) -> Iterator[str]:
+def listed(folder: Path) -> dict[str, Entry]:
+    """What a folder's manifest says; raises `ArtifactError` when it is none, or leads out of the folder."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such file; make it where the results are in order (option --make)")
+    try:
+        files = Manifest.model_validate(read_document(path, "get it again")).files
+    except ValidationError as error:
+        raise ArtifactError(f"{path}: not a manifest of files: {explain(error)}; get it again") from None
+    if outside := [name for name in files if not _is_inside(folder, name)]:
+        raise ArtifactError(
+            f"{path}: it lists what is not in {folder}: {_listed(outside)}; get it again from its source"
+        )
+    return files
+
+
+def files(folder: Path) -> Iterator[str]:
     """The paths of a folder's files in it, but for hidden ones, links, and the manifest."""
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: no such folder")

@@ -24,8 +24,12 @@ def main(arguments: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--train-annotations", type=Path, required=True, help="COCO annotations of the training split")
-    options.add_argument("--annotations", type=Path, required=True, help="COCO annotations with the boxes to fill")
+    options.add_argument(
+        "--train-annotations", type=cli.data_file, required=True, help="COCO annotations of the training split"
+    )
+    options.add_argument(
+        "--annotations", type=cli.data_file, required=True, help="COCO annotations with the boxes to fill"
+    )
     options.add_argument("--train-validation", type=Path, help="what the validation said of the training split (JSON)")
     options.add_argument("--validation", type=Path, help="what it said of the other annotations (JSON)")
     options.add_argument("--keypoints", required=True, help="the data set's keypoints as JSON: names, sigmas, ...")

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_lib import cli
+from pipeline_lib import cli, remote
 
 if TYPE_CHECKING:
     from pipeline_lib.data.coco import Part
@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.output,
         annotations=arguments.annotations,
         images=arguments.images,
-        detected=Path(arguments.detections) if arguments.detections else None,
+        detected=cli.data_file(arguments.detections) if arguments.detections else None,
         split=arguments.split or arguments.output.resolve().parent.name,
         purpose=arguments.purpose,
         schema=COCO_KEYPOINTS
@@ -39,6 +39,7 @@ def main(arguments: argparse.Namespace) -> None:
         part=_part(arguments),
         reach=cli.settings(Reach, arguments.reach, "--reach") if arguments.reach else None,
         verdict=verdict.read(arguments.validation) if arguments.validation else None,
+        shards=arguments.shards or None,
         of_detections=verdict.read(arguments.detections_validation) if arguments.detections_validation else None,
     )
 
@@ -54,8 +55,8 @@ def _part(arguments: argparse.Namespace) -> "Part | None":
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
-    options.add_argument("--images", type=Path, required=True, help="folder of the images")
+    options.add_argument("--annotations", type=cli.data_file, required=True, help="COCO keypoint annotations (JSON)")
+    options.add_argument("--images", type=remote.place, required=True, help="folder of the images")
     options.add_argument("--detections", nargs="?", help="person detections (JSON); needed for that purpose only")
     options.add_argument(
         "--validation",
@@ -88,7 +89,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--beam-option", action="append", default=[], metavar="--NAME=VALUE", help="an option of Beam; may be repeated"
     )
-    options.add_argument("--output", type=Path, required=True, help="the manifest; the shards are written beside it")
+    options.add_argument(
+        "--shards", nargs="?", help="folder of the shards, a path or gs:// (default: that of the manifest)"
+    )
+    options.add_argument("--output", type=Path, required=True, help="output: the manifest")
     options.add_argument("options", nargs="*", metavar="-- --NAME=VALUE", help="more options of Beam")
     return options
 

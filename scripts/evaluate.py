@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
+    options.add_argument("--annotations", type=cli.data_file, required=True, help="COCO keypoint annotations (JSON)")
     options.add_argument(
         "--validation", type=Path, help="what the validation said of them (JSON): what it left out is not evaluated"
     )

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline_lib import cli
+from pipeline_lib import cli, remote
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -16,8 +16,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--videos", type=Path, required=True, help="folder of the videos' files (JSON)")
-    options.add_argument("--images", type=Path, required=True, help="folder that the frames' file names start from")
+    options.add_argument("--videos", type=remote.place, required=True, help="folder of the videos' files (JSON)")
+    options.add_argument(
+        "--images", type=remote.place, required=True, help="folder that the frames' file names start from"
+    )
     options.add_argument("--keypoints", required=True, help="the data set's keypoints as JSON: names, sigmas, ...")
     options.add_argument("--annotations", type=Path, required=True, help="output: COCO keypoint annotations (JSON)")
     return options

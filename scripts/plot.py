@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from pipeline_lib import cli
+from pipeline_lib import cli, remote
 
 
 def fitness(arguments: argparse.Namespace) -> None:
@@ -127,10 +127,10 @@ def parser() -> argparse.ArgumentParser:
     added.add_argument("--table", type=Path, required=True, help="comparison.csv")
 
     added = figure("overlays", overlays, "predictions on images beside the ground truth", "PNG or JPEG")
-    added.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
+    added.add_argument("--annotations", type=cli.data_file, required=True, help="COCO keypoint annotations (JSON)")
     added.add_argument("--validation", type=Path, help="what the validation said of them (JSON)")
     added.add_argument("--predictions", type=Path, required=True, help="COCO keypoint result list (JSON)")
-    added.add_argument("--images", type=Path, required=True, help="folder of the images")
+    added.add_argument("--images", type=remote.place, required=True, help="folder of the images")
     added.add_argument("--keypoints", required=True, help="the data set's keypoints as JSON: names, sigmas, ...")
     added.add_argument("--number", type=cli.positive, default=12, help="persons to draw (default: %(default)s)")
     added.add_argument("--title", default="", help="title of the sheet")

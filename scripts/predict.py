@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from pipeline_lib import cli
+from pipeline_lib import cli, remote
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> None:
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--weights", type=Path, required=True, help="weights file of a network (safetensors)")
-    options.add_argument("--manifest", type=Path, required=True, help="manifest.json of the records")
+    options.add_argument("--manifest", type=remote.place, required=True, help="manifest.json of the records")
     options.add_argument("--keypoints", help="the data set's keypoints as JSON (default: the manifest's)")
     options.add_argument("--height", type=cli.positive, help="input height in pixels (default: the weights file's)")
     options.add_argument("--width", type=cli.positive, help="input width in pixels (default: the weights file's)")

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from pipeline_lib import cli
+from pipeline_lib import cli, remote
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,10 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--weights", type=Path, required=True, help="weights file of a refiner (safetensors)")
     options.add_argument("--results", type=Path, required=True, help="COCO keypoint result list (JSON)")
-    options.add_argument("--annotations", type=Path, required=True, help="COCO file that lists the images (JSON)")
-    options.add_argument("--images", type=Path, required=True, help="folder of the images")
+    options.add_argument(
+        "--annotations", type=cli.data_file, required=True, help="COCO file that lists the images (JSON)"
+    )
+    options.add_argument("--images", type=remote.place, required=True, help="folder of the images")
     options.add_argument("--validation", type=Path, help="what the validation said of the annotations (JSON)")
     options.add_argument("--keypoints", required=True, help="the data set's keypoints as JSON: names, flip_pairs, ...")
     options.add_argument("--sigma", type=float, help="`refine.sigma` of its training (default: by the height)")

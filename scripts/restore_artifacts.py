@@ -13,12 +13,15 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from pipeline_lib import restore
+    from pipeline_lib import mirror, restore
 
     if arguments.make:
         for folder in arguments.folders:
             log.info("%s: %d files are listed in %s", folder, restore.make(folder), restore.MANIFEST)
         return
+    for folder in arguments.folders if arguments.source else ():
+        source = mirror.address(arguments.source, folder)
+        log.info("%s: %d files fetched from %s", folder, mirror.fetch(source, folder), source)
     for folder, stamped in zip(arguments.folders, restore.restore(arguments.folders), strict=True):
         log.info("%s: %d files are as they were, and have times in their order", folder, stamped.files)
         if stamped.extra:
@@ -34,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="folders of results, such as results/data/synthetic results/demo; what is made from another one after that",
     )
+    options.add_argument("--source", help="mirror to fetch them from, such as gs://bucket/evopose (storage.mirror)")
     options.add_argument("--make", action="store_true", help="write the manifest of each folder")
     return options
 

@@ -30,7 +30,10 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--results", type=Path, required=True, help="COCO keypoint result list (JSON)")
     options.add_argument(
-        "--images", type=Path, required=True, help="COCO annotations or image list of the predicted images (JSON)"
+        "--images",
+        type=cli.data_file,
+        required=True,
+        help="COCO annotations or image list of the predicted images (JSON)",
     )
     options.add_argument("--validation", type=Path, help="what the validation said of that file (JSON)")
     options.add_argument("--keypoints", type=int, default=17, help="keypoints of a person (default: %(default)s)")

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from pipeline_lib import cli, devices
+from pipeline_lib import cli, devices, remote
 from pipeline_lib.config import RefineConfig
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,14 @@ def main(arguments: argparse.Namespace) -> None:
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     for split, of in (("train", "training"), ("val", "validation")):
-        options.add_argument(f"--{split}-manifest", type=Path, required=True, help=f"manifest.json of the {of} records")
         options.add_argument(
-            f"--{split}-annotations", type=Path, required=True, help="COCO annotations that they were made from (JSON)"
+            f"--{split}-manifest", type=remote.place, required=True, help=f"manifest.json of the {of} records"
+        )
+        options.add_argument(
+            f"--{split}-annotations",
+            type=cli.data_file,
+            required=True,
+            help="COCO annotations that they were made from (JSON)",
         )
         options.add_argument(
             f"--{split}-validation", type=Path, help="what the validation said of these annotations (JSON)"

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline_lib import cli
+from pipeline_lib import cli, remote
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -32,11 +32,13 @@ def main(arguments: argparse.Namespace) -> None:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--annotations", type=Path, required=True, help="COCO keypoint annotations (JSON)")
+    options.add_argument("--annotations", type=cli.data_file, required=True, help="COCO keypoint annotations (JSON)")
     options.add_argument("--image-list", action="store_true", help="they list images alone")
-    options.add_argument("--images", type=Path, help="folder of the images, which are looked at")
+    options.add_argument("--images", type=remote.place, help="folder of the images, which are looked at")
     options.add_argument("--keypoints", help="the data set's keypoint schema, as JSON (default: COCO's 17)")
-    options.add_argument("--detections", type=Path, help="person detections (JSON), which are validated instead")
+    options.add_argument(
+        "--detections", type=cli.data_file, help="person detections (JSON), which are validated instead"
+    )
     options.add_argument("--validation", type=Path, help="with detections: what was said of the annotations (JSON)")
     options.add_argument(
         "--settings", default="{}", help="the section dataset.validation of the configuration, as JSON"

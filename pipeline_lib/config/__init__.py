@@ -26,6 +26,7 @@ from pipeline_lib.config.search import (
     overall_stride,
 )
 from pipeline_lib.config.simulation import Simulation
+from pipeline_lib.config.storage import StorageConfig
 from pipeline_lib.config.training import FLIP_ONLY, Augmentation, Reach, TrainSettings
 from pipeline_lib.config.validation import ValidationConfig
 from pipeline_lib.config.window import Only
@@ -65,6 +66,7 @@ __all__ = [
     "Section",
     "Simulation",
     "Split",
+    "StorageConfig",
     "SyntheticConfig",
     "TrainSettings",
     "ValidationConfig",

@@ -8,10 +8,14 @@ from pydantic import Field, field_validator, model_validator
 from pipeline_lib.config.fields import SEED, SIDE, THREADS, Flag, Name, NonNegative, Positive, Section
 from pipeline_lib.config.keypoints import BUILT_IN, COCO_KEYPOINTS, KeypointSchema
 from pipeline_lib.config.validation import ValidationConfig
-from pipeline_lib.explain import ADDRESS, MD5, MEMBER, PATH
+from pipeline_lib.explain import ADDRESS, MD5, MEMBER, NOT_ENDED, PATH
 
 VIDEOS = "[!.]*.json"
 """The files of the videos in the annotations' folder of a data set of format: posetrack."""
+
+
+FN_API_RUNNER, DASK_RUNNER, DATAFLOW_RUNNER = "FnApiRunner", "DaskRunner", "DataflowRunner"
+"""Beam's runners of which more is known here than the name."""
 
 
 class SyntheticConfig(Section):
@@ -32,12 +36,12 @@ class SyntheticConfig(Section):
 class Split(Section):
     """Where the images and annotations of one split lie."""
 
-    images: str = Field(description="Folder of the images.")
+    images: str = Field(description="Folder of the images, a path or gs://.")
     annotations: str = Field(
-        description="COCO keypoint annotations (JSON); with format: posetrack the folder of the videos' files."
+        description="COCO keypoint annotations (JSON), a path or gs://; with format: posetrack the folder of the videos' files."
     )
     detections: str | None = Field(
-        None, description="Person detections (JSON list of image_id, category_id, bbox, score)."
+        None, description="Person detections (JSON list of image_id, category_id, bbox, score), a path or gs://."
     )
 
 
@@ -115,6 +119,25 @@ class DatasetConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _made_here(self) -> Self:
+        maker = "synthetic" if self.synthetic is not None else "download" if self.download is not None else None
+        places = {
+            f"{name}.{key}": path
+            for name, split in self.splits().items()
+            for key, path in split
+            if maker == "synthetic" or key != "detections"
+        }
+        if self.download is not None:
+            places["download.folder"] = self.download.folder
+        for key, path in places.items() if maker else ():
+            if path is not None and "://" in path:
+                raise ValueError(
+                    f"{key}: {path} is in a bucket, but `{maker}` puts the data on this machine; name a path, or leave `{maker}` "
+                    "out and put the data into the bucket yourself"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _downloaded(self) -> Self:
         if self.download is None:
             return self
@@ -140,7 +163,10 @@ class DatasetConfig(Section):
 class ConversionSettings(Section):
     """How annotations become TFRecord shards (Apache Beam)."""
 
-    runner: str = Field("FnApiRunner", description="Beam runner; its options go into `options`.")
+    runner: str = Field(
+        FN_API_RUNNER,
+        description="Beam runner, such as FnApiRunner (this machine), DaskRunner, DataflowRunner; its options go into `options`.",
+    )
     mode: Literal["in_memory", "multi_threading", "multi_processing"] = Field(
         "in_memory", description="How FnApiRunner runs its workers."
     )
@@ -151,4 +177,13 @@ class ConversionSettings(Section):
     crop_encoding: Literal["jpeg", "raw"] = Field("jpeg", description="How the pixels of crops are stored.")
     jpeg_quality: Positive = Field(96, le=100, description="Quality of crops that are stored as JPEG.")
     shard_size: Positive = Field(1024, le=1_000_000, description="Examples in a shard.")
-    options: tuple[str, ...] = Field((), description="More Beam options, such as --region=europe-west4.")
+    options: tuple[str, ...] = Field(
+        (), description="More options of Beam, for a runner's workers: [buckets](../workflow/docs/buckets.md)."
+    )
+    shards: Annotated[str, Field(pattern=NOT_ENDED)] | None = Field(
+        None, description="Folder of the shards, a path or gs://; null: beside their manifests, in results/data/."
+    )
+
+    def runs_on(self, runner: str) -> bool:
+        """Whether this is the Beam runner: `dask` and `DaskRunner` are one."""
+        return f"{self.runner.lower().removesuffix('runner')}runner" == runner.lower()

@@ -24,6 +24,7 @@ from pipeline_lib.config.fields import (
 from pipeline_lib.config.final import EvaluationConfig, FinalConfig, InputSize, ReportConfig
 from pipeline_lib.config.refine import RefineConfig, shared
 from pipeline_lib.config.search import SearchConfig, overall_stride
+from pipeline_lib.config.storage import StorageConfig
 from pipeline_lib.config.training import FLIP_ONLY, RELEASED, RELEASED_HALF_BODY, TrainSettings
 from pipeline_lib.config.window import GenerationNumber, Only
 from pipeline_lib.errors import ConfigError
@@ -53,6 +54,7 @@ class Config(Section):
     refine: RefineConfig = Field(RefineConfig(), description="The refinement of the final networks' results.")
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="Prediction and metrics.")
     report: ReportConfig = Field(ReportConfig(), description="Pictures of the report.")
+    storage: StorageConfig = Field(StorageConfig(), description="Copies of data and results.")
     resume_from: Positive | None = Field(
         None, le=GENERATIONS + 1, description="The generations before this one are given: nothing makes them."
     )

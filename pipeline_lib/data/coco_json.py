@@ -3,10 +3,11 @@
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline_lib.errors import DataError
+from pipeline_lib.remote import Place
 
 PERSON = 1  # COCO's category id
 
@@ -20,7 +21,7 @@ _IDS = 2**63
 Box = tuple[float, float, float, float]
 
 
-def parse(path: Path) -> Any:
+def parse(path: Place) -> Any:
     """The content of a JSON file of the data set; raises `DataError`."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -30,7 +31,7 @@ def parse(path: Path) -> Any:
         raise DataError(f"{path}: not JSON ({error}); download or unpack it again") from None
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Place) -> dict[str, Any]:
     """The content of a COCO file; raises `DataError` when it is none."""
     content = parse(path)
     if not isinstance(content, dict) or "images" not in content:
@@ -40,7 +41,7 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def entries(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+def entries(content: Mapping[str, Any], key: str, path: Place) -> list[Any]:
     """The list `key` of a COCO file; raises `DataError`."""
     found = content.get(key)
     if not isinstance(found, list):
@@ -48,7 +49,7 @@ def entries(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
     return found
 
 
-def results(path: Path) -> list[Any]:
+def results(path: Place) -> list[Any]:
     """The entries of a detection file; raises `DataError`."""
     content = parse(path)
     if not isinstance(content, list):
@@ -96,7 +97,7 @@ def is_below(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def image_path(folder: Path, entry: Mapping[str, Any], where: str) -> Path:
+def image_path(folder: Place, entry: Mapping[str, Any], where: str) -> Place:
     """The file of an entry of `images`; raises `DataError` for one that is not below their `folder`."""
     name = entry.get("file_name")
     if not isinstance(name, str) or not name or not is_below(name):

@@ -9,25 +9,28 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline_lib.artifacts import read_json, sha256, write_json
+from pipeline_lib import buckets, remote
+from pipeline_lib.artifacts import sha256, write_json
 from pipeline_lib.config import ConversionSettings, KeypointSchema, Reach, ValidationConfig
-from pipeline_lib.data import crops
+from pipeline_lib.data import beam, crops
 from pipeline_lib.data.coco import Part, Selection, detections, ground_truth
-from pipeline_lib.data.shards import DONE, PATTERN, plan, write_shard
+from pipeline_lib.data.shards import DONE, PATTERN, plan, read_outcome
 from pipeline_lib.data.validation import validate, validate_detections
 from pipeline_lib.data.verdict import Verdict
-from pipeline_lib.errors import VALIDATE_AGAIN, ArtifactError, ConfigError, DataError
+from pipeline_lib.errors import VALIDATE_AGAIN, ArtifactError, ConfigError, DataError, StorageError
+from pipeline_lib.remote import Place, Remote
 
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-FN_API_RUNNER = "FnApiRunner"
 PROGRESS_SECONDS = 5.0
 
 Purpose = Literal["training", "ground_truth", "detections"]
@@ -39,7 +42,7 @@ def convert(
     manifest: Path,
     *,
     annotations: Path,
-    images: Path,
+    images: Place,
     split: str,
     purpose: Purpose,
     schema: KeypointSchema,
@@ -49,8 +52,9 @@ def convert(
     reach: Reach | None = None,
     verdict: Verdict | None = None,
     of_detections: Verdict | None = None,
+    shards: str | None = None,
 ) -> dict[str, Any]:
-    """Write the shards of a split beside `manifest`, then the manifest; returns its content.
+    """Write the shards of a split beside `manifest`, or to the folder `shards`, then the manifest; returns its content.
 
     `purpose`: people at their annotated boxes, with the training filter or without (`coco.ground_truth`), or at the
     boxes of the file `detected`; of a `part` of the images, if one is given (not for detections). Crop records hold what `reach`
@@ -59,6 +63,7 @@ def convert(
     removed. Raises `DataError`, or `ConfigError` for what does not go together.
     """
     form = _form(settings, reach, split)
+    beam.check(settings)
     if purpose == "detections" and detected is None:
         raise ConfigError(
             f"{split}: boxes from detections need a detection file; name it in the data set's configuration"
@@ -78,16 +83,19 @@ def convert(
     if not {person.image.image_id for person in selection.people} <= verdict.digests.keys():
         raise ArtifactError(f"{annotations}: validated without its images; {VALIDATE_AGAIN}")
 
-    folder = manifest.parent.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = (manifest.parent if shards is None else remote.place(shards)).resolve()
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
     manifest.unlink(missing_ok=True)
     _remove_stale(folder)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=_PLAN_PREFIX) as plans:
-        names = plan(selection.people, settings.shard_size, Path(plans), verdict)
-        with _progress(split, Path(plans), len(names)):
+    with _plans(folder) as plans:
+        names = plan(selection.people, settings.shard_size, plans, verdict)
+        with _progress(split, plans, len(names)):
             cropped = json.dumps(form.content()) if form else ""
-            _run([(name, plans, str(images.resolve()), str(folder), cropped) for name in names], settings)
-        shards = [_outcome(Path(plans) / f"{name}{DONE}") for name in names]
+            beam.run([(name, str(plans), str(images.resolve()), str(folder), cropped) for name in names], settings)
+        written = [read_outcome(plans / f"{name}{DONE}") for name in names]
+    _remove_temporary(folder)
     content = {
         "schema_version": SCHEMA_VERSION,
         "split": split,
@@ -98,14 +106,15 @@ def convert(
         "part": None if part is None else asdict(part),
         "examples": len(selection.people),
         "unlabelled": sum(not person.labelled for person in selection.people),
-        "shards": shards,
+        **({"folder": shards} if shards is not None else {}),
+        "shards": written,
         "dropped": dict(selection.dropped),
         "validation": {kind: one.counts() for kind, one in verdicts.items()},
         "sources": {kind: {"file": path.name, "sha256": sha256(path)} for kind, path in sources.items()},
     }
     write_json(manifest, content)
-    size = sum(shard["bytes"] for shard in shards) / 1e6
-    log.info("%s: wrote %d examples in %d shards, %.1f MB", split, content["examples"], len(shards), size)
+    size = sum(shard["bytes"] for shard in written) / 1e6
+    log.info("%s: wrote %d examples in %d shards, %.1f MB", split, content["examples"], len(written), size)
     return content
 
 
@@ -127,47 +136,51 @@ def _report(split: str, selection: Selection, annotations: Path) -> None:
         raise DataError(f"{annotations}: nobody is left for {split} (dropped: {dropped}); check paths and annotations")
 
 
-def _remove_stale(folder: Path) -> None:
-    for stale in (*folder.glob(PATTERN), *folder.glob(f".{PATTERN}.*.tmp")):
+def _remove_stale(folder: Place) -> None:
+    """Remove what an earlier conversion left."""
+    if isinstance(folder, Remote):
+        for name in buckets.names(str(folder)):
+            if fnmatchcase(name, PATTERN) or name.startswith(_PLAN_PREFIX):
+                buckets.remove(str(folder / name))
+        return
+    for stale in folder.glob(PATTERN):
         stale.unlink()
+    _remove_temporary(folder)
     for stale in folder.glob(f"{_PLAN_PREFIX}*"):
         shutil.rmtree(stale)
 
 
-def _run(shards: Sequence[tuple[str, ...]], settings: ConversionSettings) -> None:
-    """Write the shards with Beam and wait for it."""
-    logging.disable(logging.WARNING)  # Beam warns at import about cloud packages that nothing here needs
-    try:
-        import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
-        from apache_beam.runners.runner import create_runner
-    finally:
-        logging.disable(logging.NOTSET)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-
-    flags = list(settings.options)
-    if settings.runner == FN_API_RUNNER:
-        workers = 1 if settings.mode == "in_memory" else settings.workers
-        flags += [f"--direct_running_mode={settings.mode}", f"--direct_num_workers={workers}"]
-    try:
-        runner = create_runner(settings.runner)
-    except (ValueError, ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"conversion.runner: {settings.runner} is not a Beam runner that runs here ({error})"
-        ) from None
-    pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(flags))
-    _ = pipeline | "Plan" >> beam.Create(shards) | beam.Reshuffle() | "Write" >> beam.MapTuple(write_shard)
-    pipeline.run().wait_until_finish()
+def _remove_temporary(folder: Place) -> None:
+    """Remove what a worker left that died while it wrote; a bucket has nothing of it."""
+    if isinstance(folder, Path):
+        for temporary in folder.glob(f".{PATTERN}.*.tmp"):
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _progress(split: str, plans: Path, shards: int) -> Iterator[None]:
+def _plans(folder: Place) -> Iterator[Place]:
+    """A folder for plans and outcomes, beside the shards, since all workers see it there; deleted in the end."""
+    if isinstance(folder, Path):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_PLAN_PREFIX) as own:
+            yield Path(own)
+        return
+    plans = folder / f"{_PLAN_PREFIX}{uuid.uuid4().hex}"
+    try:
+        yield plans
+    finally:
+        for name in buckets.names(str(plans)):
+            buckets.remove(str(plans / name))
+
+
+@contextmanager
+def _progress(split: str, plans: Place, shards: int) -> Iterator[None]:
     """Log now and then how many shards are done, whoever writes them where."""
     finished = threading.Event()
 
     def watch() -> None:
         while not finished.wait(PROGRESS_SECONDS):
-            log.info("%s: %d of %d shards", split, len(list(plans.glob(f"*{DONE}"))), shards)
+            with suppress(StorageError):  # of a bucket that does not answer the workers tell
+                log.info("%s: %d of %d shards", split, len(list(plans.glob(f"*{DONE}"))), shards)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -176,10 +189,3 @@ def _progress(split: str, plans: Path, shards: int) -> Iterator[None]:
     finally:
         finished.set()
         watcher.join()
-
-
-def _outcome(path: Path) -> dict[str, Any]:
-    outcome: dict[str, Any] = read_json(path)
-    if "error" in outcome:
-        raise DataError(outcome["error"])
-    return outcome

@@ -7,7 +7,6 @@ applied, unless the data set's annotations are of the picture as it is shown.
 import io
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import google_crc32c
@@ -16,6 +15,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from pipeline_lib.errors import DataError
+from pipeline_lib.remote import Place
 
 Pixels = NDArray[np.uint8]
 
@@ -155,7 +155,7 @@ def plain(content: bytes, upright: bool) -> bytes:
     return bytes(encoded.tobytes())
 
 
-def read(path: Path, upright: bool = False) -> Pixels:
+def read(path: Place, upright: bool = False) -> Pixels:
     """The RGB pixels (H, W, 3) of an image file, as it is stored or `upright`; raises `DataError`."""
     try:
         return _pixels(path.read_bytes(), upright)

@@ -1,5 +1,6 @@
 """PoseTrack 2018's annotations, a JSON file for each video, as one COCO keypoint file (paper, section V-A)."""
 
+import io
 import json
 import logging
 import struct
@@ -16,11 +17,12 @@ from pipeline_lib.config.dataset import VIDEOS
 from pipeline_lib.data import coco_json
 from pipeline_lib.data.coco_json import PERSON, integer_of, parse
 from pipeline_lib.errors import DataError
+from pipeline_lib.remote import READERS, Place, Remote, ordered
 
 log = logging.getLogger(__name__)
 
 
-def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) -> dict[str, int]:
+def join(folder: Place, images: Place, schema: KeypointSchema, annotations: Path) -> dict[str, int]:
     """Write the COCO file `annotations` of all videos in `folder`; returns how many annotations were dropped, by reason.
 
     Labelled frames are kept, with the sizes of their files below `images`, and the people in them that have a box and
@@ -32,7 +34,7 @@ def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) 
         DataError: names the video's file and the item: not JSON, not of this form, an id that occurs twice, a person in no
             image, other keypoints than those of `schema`.
     """
-    paths = sorted(folder.glob(VIDEOS))
+    paths: list[Place] = sorted(folder.glob(VIDEOS), key=str)
     if not paths:
         raise DataError(f"{folder}: no videos' files ({VIDEOS}); put PoseTrack's annotations there")
     joined = _Joined(images, schema)
@@ -58,7 +60,7 @@ def join(folder: Path, images: Path, schema: KeypointSchema, annotations: Path) 
 class _Joined:
     """The images and people of the videos so far."""
 
-    def __init__(self, folder: Path, schema: KeypointSchema) -> None:
+    def __init__(self, folder: Place, schema: KeypointSchema) -> None:
         self.images: list[dict[str, Any]] = []
         self.people: list[dict[str, Any]] = []
         self.dropped: Counter[str] = Counter()
@@ -66,9 +68,9 @@ class _Joined:
         self._folder = folder
         self._schema = schema
         # Where each id was first, over all videos.
-        self._seen: dict[str, dict[int, Path]] = {"images": {}, "annotations": {}}
+        self._seen: dict[str, dict[int, Place]] = {"images": {}, "annotations": {}}
 
-    def add(self, path: Path) -> None:
+    def add(self, path: Place) -> None:
         """Add a video; raises `DataError`."""
         content = parse(path)
         if not isinstance(content, dict):
@@ -83,8 +85,14 @@ class _Joined:
                     f"{list(self._schema.names)}; correct `keypoints` there"
                 )
         labelled: dict[int, bool] = {}
+        before = len(self.images)
         for where, identity, entry in self._entries(content, "images", path):
             labelled[identity] = self._frame(where, identity, entry)
+        added = self.images[before:]
+        files = [self._folder / frame["file_name"] for frame in added]
+        workers = READERS if isinstance(self._folder, Remote) else 1
+        for frame, (height, width) in zip(added, ordered(_size, files, workers), strict=True):
+            frame |= {"height": height, "width": width}
         for where, identity, entry in self._entries(content, "annotations", path):
             image = integer_of(entry, "image_id", where)
             if image not in labelled:
@@ -97,7 +105,7 @@ class _Joined:
                 self.people.append(_person(identity, image, entry))
 
     def _entries(
-        self, content: Mapping[str, Any], key: str, path: Path
+        self, content: Mapping[str, Any], key: str, path: Place
     ) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
         """(place for messages, id, entry) of each; ids are unique over all videos."""
         seen = self._seen[key]
@@ -112,17 +120,16 @@ class _Joined:
             yield where, identity, entry
 
     def _frame(self, where: str, identity: int, entry: Mapping[str, Any]) -> bool:
-        """Whether a frame is labelled; one that is becomes an image."""
+        """Whether a frame is labelled; one that is becomes an image, whose size is looked at later."""
         self.frames += 1
         name, labelled = entry.get("file_name"), entry.get("is_labeled")
         if not isinstance(name, str) or not name:
             raise DataError(f"{where}: file_name is {name!r}; the path of a picture is expected")
-        path = coco_json.image_path(self._folder, entry, where)
+        coco_json.image_path(self._folder, entry, where)  # refuses one that leads out of the folder
         if not isinstance(labelled, bool):
             raise DataError(f"{where}: is_labeled is {labelled!r}; true or false is expected, as in PoseTrack 2018")
         if labelled:
-            height, width = _size(path)
-            self.images.append({"id": identity, "file_name": name, "height": height, "width": width})
+            self.images.append({"id": identity, "file_name": name})
         return labelled
 
     def _unusable(self, where: str, entry: Mapping[str, Any], labelled: bool) -> str | None:
@@ -150,17 +157,17 @@ def _person(identity: int, image: int, entry: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _list(content: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+def _list(content: Mapping[str, Any], key: str, path: Place) -> list[Any]:
     entries = content.get(key)
     if not isinstance(entries, list):
         raise DataError(f"{path}: `{key}` must be a list, as in PoseTrack 2018's files of videos; get it again")
     return entries
 
 
-def _size(path: Path) -> tuple[int, int] | tuple[None, None]:
+def _size(path: Place) -> tuple[int, int] | tuple[None, None]:
     """(height, width) that the header of an image file has; nothing of one that cannot be read."""
     try:
-        with PIL.Image.open(path) as image:
+        with PIL.Image.open(path if isinstance(path, Path) else io.BytesIO(path.read_bytes())) as image:
             return image.height, image.width
     except (OSError, SyntaxError, ValueError, struct.error, PIL.Image.DecompressionBombError):
         return None, None

@@ -22,13 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline_lib import remote
 from pipeline_lib.artifacts import read_document
 from pipeline_lib.config import Augmentation, KeypointSchema, Reach
 from pipeline_lib.data import augment, crops
+from pipeline_lib.data.cache import ReadAhead, Shard
 from pipeline_lib.data.images import decode
 from pipeline_lib.data.tfrecord import decode_example, masked_crc
-from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError, ConfigError, DataError, EvoPoseError
-from pipeline_lib.explain import SHARD, explain
+from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError, ConfigError, DataError, EvoPoseError, StorageError
+from pipeline_lib.explain import NOT_ENDED, SHARD, explain
+from pipeline_lib.remote import Place, Remote
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -54,6 +57,7 @@ class _ShardEntry(BaseModel):
     file: str = Field(pattern=SHARD)
     examples: int = Field(ge=1)
     bytes: int = Field(ge=1)
+    sha256: str | None = None
 
 
 class _Content(BaseModel):
@@ -65,21 +69,14 @@ class _Content(BaseModel):
     examples: int = Field(strict=True)
     shards: tuple[_ShardEntry, ...]
     crops: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One TFRecord file and the number of its records."""
-
-    path: Path
-    examples: int
+    folder: str | None = Field(None, pattern=NOT_ENDED)
 
 
 @dataclass(frozen=True)
 class Manifest:
     """What manifest.json says: the shards, whose boxes they hold, the keypoints' names; `form`: None of whole images."""
 
-    path: Path
+    path: Place
     keypoints: KeypointSchema
     boxes: str
     shards: tuple[Shard, ...]
@@ -91,35 +88,54 @@ class Manifest:
         return sum(shard.examples for shard in self.shards)
 
 
-def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """Read manifest.json and compare it with the shards beside it.
+def read_manifest(path: str | os.PathLike[str] | Remote) -> Manifest:
+    """Read manifest.json and compare it with its shards, which lie beside it or where it says.
+
+    Shards of a bucket are compared when they are fetched.
 
     Raises:
         ArtifactError: it or a shard is missing, was cut short, or the numbers contradict each other.
     """
-    path = Path(path)
+    path = remote.place(str(path))
     again = CONVERT_AGAIN
     try:
-        content = _Content.model_validate(read_document(path, again))
+        content = _Content.model_validate(_document(path, again))
         cropped = crops.form(content.crops or {}) if content.records == "crops" else None
     except ValidationError as error:
         raise ArtifactError(f"{path}: not a manifest of records: {explain(error)}; {again}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: not a manifest of records: crops: {error!r}; {again}") from None
-    shards = tuple(Shard(path.parent / shard.file, shard.examples) for shard in content.shards)
+    folder = path.parent if content.folder is None else remote.place(content.folder)
+    shards = tuple(
+        Shard(folder / shard.file, shard.examples, shard.bytes, shard.sha256 or "") for shard in content.shards
+    )
     manifest = Manifest(path, content.keypoints, content.boxes, shards, cropped)
     if manifest.examples != content.examples:
         raise ArtifactError(f"{path}: {content.examples} examples, but its shards have {manifest.examples}; {again}")
     if not shards:
         raise ArtifactError(f"{path}: no records; check the annotations and {again}")
-    for shard, entry in zip(shards, content.shards, strict=True):
+    for shard in shards:
+        if shard.examples > shard.bytes // (_HEADER + _FOOTER):
+            raise ArtifactError(
+                f"{path}: its shard {shard.path.name} is too short for {shard.examples} records; {again}"
+            )
+        if isinstance(shard.path, Remote):
+            continue
         if not shard.path.is_file():
             raise ArtifactError(f"{path}: its shard {shard.path.name} is missing; {again}")
-        if (found := shard.path.stat().st_size) != entry.bytes:
-            raise ArtifactError(f"{shard.path}: {found} bytes, {entry.bytes} according to {path.name}; {again}")
-        if shard.examples > entry.bytes // (_HEADER + _FOOTER):
-            raise ArtifactError(f"{path}: its shard {entry.file} is too short for {shard.examples} records; {again}")
+        if (found := shard.path.stat().st_size) != shard.bytes:
+            raise ArtifactError(f"{shard.path}: {found} bytes, {shard.bytes} according to {path.name}; {again}")
     return manifest
+
+
+def _document(path: Place, remedy: str) -> dict[str, Any]:
+    if isinstance(path, Path):
+        return read_document(path, remedy)
+    with remote.local_copy(str(path)) as copy:
+        try:
+            return read_document(copy, remedy)
+        except ArtifactError as error:
+            raise ArtifactError(str(error).replace(str(copy), str(path))) from None
 
 
 def check_reach(manifest: Manifest, height: int, width: int, augmentation: Augmentation | None = None) -> None:
@@ -169,6 +185,18 @@ class Reader:
         self._first: list[int] = np.cumsum([0, *(shard.examples for shard in manifest.shards)]).tolist()
         self._offsets = lru_cache(maxsize=None)(self._index)
         self._lock = threading.Lock()
+        self._shards = ReadAhead(manifest.shards)
+
+    def together(self, records: int) -> None:
+        """Say that groups of shards are read in turns that have `records` records together; raises `ConfigError`."""
+        counts = sorted(shard.examples for shard in self.manifest.shards)
+        self._shards.together(1 + int(np.searchsorted(np.cumsum(counts), records, side="right")))
+
+    def follow(self, positions: NDArray[np.int64]) -> None:
+        """Say in which order records are read next: shards of a bucket are fetched in it."""
+        places = np.searchsorted(self._first, positions, side="right") - 1
+        _, first = np.unique(places, return_index=True)
+        self._shards.follow(places[np.sort(first)].tolist())
 
     def features(self, position: int) -> dict[str, Any]:
         """The features of a record, as `tfrecord.decode_example` gives them.
@@ -176,12 +204,12 @@ class Reader:
         Raises `ArtifactError` when the shard has not as many records as the manifest says or is damaged.
         """
         place = self._place(position)
-        with self._lock:
-            offset, length = self._offsets(place)[position - self._first[place]].tolist()
         try:
             # Nothing is kept open: data sets of any number of shards are read.
-            descriptor = os.open(self.manifest.shards[place].path, os.O_RDONLY)
+            descriptor = self._shards.open(place)
             try:
+                with self._lock:
+                    offset, length = self._offsets(place)[position - self._first[place]].tolist()
                 data = os.pread(descriptor, length + _FOOTER, offset)
             finally:
                 os.close(descriptor)
@@ -205,9 +233,9 @@ class Reader:
     def _index(self, place: int) -> NDArray[np.int64]:
         """(offset, length) of the data of every record of a shard: 16 bytes each, since they are kept."""
         shard = self.manifest.shards[place]
-        size = shard.path.stat().st_size
         found = []
-        with shard.path.open("rb", buffering=0) as stream:
+        with os.fdopen(self._shards.open(place), "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
             end = 0
             while end < size:
                 stream.seek(end)
@@ -368,7 +396,9 @@ def dataset(
         manifest = read_manifest(manifest)
     check_reach(manifest, height, width, augmentation)
     cv2.setNumThreads(1)  # crops are small; parallel are the parts of batches
-    load = _Loader(Reader(manifest), height, width, augmentation, seed, metadata)
+    reader = Reader(manifest)
+    reader.together(SHUFFLE_WINDOW if shuffle else 0)
+    load = _Loader(reader, height, width, augmentation, seed, metadata)
     fields = load.fields()
     count = manifest.examples // batch if drop_remainder else -(-manifest.examples // batch)
     parts = -(-batch // _PART)
@@ -377,6 +407,7 @@ def dataset(
     def positions(epoch: np.int64) -> NDArray[np.int64]:
         """(batches, parts, records of a part); behind a batch there may be padding that no element holds."""
         every = order(manifest.shards, seed, int(epoch)) if shuffle else np.arange(manifest.examples, dtype=np.int64)
+        reader.follow(every[initial_batch * batch if epoch == initial_epoch else 0 :])
         listed = np.full(count * batch, PADDING)
         listed[: len(every)] = every[: len(listed)]
         batches = np.full((count, parts * part), PADDING)
@@ -429,7 +460,9 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        known: dict[str, type[EvoPoseError]] = {kind.__name__: kind for kind in (ArtifactError, DataError)}
+        known: dict[str, type[EvoPoseError]] = {
+            kind.__name__: kind for kind in (ArtifactError, ConfigError, DataError, StorageError)
+        }
         # The text of a failed tf.debugging.Assert, in which quotation marks are escaped.
         found = re.search(rf"\[({'|'.join(known)}): (.*)\]", str(error))
         if found is None:

@@ -6,12 +6,16 @@ also affine, the 2x3 matrix from its pixels to the image's.
 """
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline_lib import buckets, remote
 from pipeline_lib.artifacts import atomic_path, read_json, sha256, write_json
 from pipeline_lib.data import augment, crops
 from pipeline_lib.data.coco import Person
@@ -19,12 +23,13 @@ from pipeline_lib.data.images import decode, digest, plain
 from pipeline_lib.data.tfrecord import Feature, encode_example, write_record
 from pipeline_lib.data.verdict import Verdict
 from pipeline_lib.errors import VALIDATE_AGAIN, DataError, EvoPoseError
+from pipeline_lib.remote import READERS, Place, Remote
 
 PATTERN = "[0-9]*-of-[0-9]*.tfrecord"
 DONE = ".done.json"
 
 
-def plan(people: Sequence[Person], shard_size: int, folder: Path, verdict: Verdict) -> list[str]:
+def plan(people: Sequence[Person], shard_size: int, folder: Place, verdict: Verdict) -> list[str]:
     """Write the plan of each shard of `shard_size` people (the last may have fewer) into `folder`; the shards' names.
 
     `verdict` says by which digest each image is known, and how it is read. Workers get a plan's path instead of its records, so that a runner's job description stays small.
@@ -32,7 +37,7 @@ def plan(people: Sequence[Person], shard_size: int, folder: Path, verdict: Verdi
     parts = [people[start : start + shard_size] for start in range(0, len(people), shard_size)]
     names = [f"{number:05d}-of-{len(parts):05d}.tfrecord" for number in range(len(parts))]
     for name, part in zip(names, parts, strict=True):
-        write_json(
+        _write_json(
             folder / f"{name}.json",
             [
                 {
@@ -64,21 +69,44 @@ def write_shard(name: str, plans: str, images: str, output: str, cropped: str = 
     outcome: dict[str, Any]
     try:
         form = crops.form(json.loads(cropped)) if cropped else None
-        outcome = _write(name, Path(plans), Path(images), Path(output), form)
+        outcome = _write(name, remote.place(plans), remote.place(images), remote.place(output), form)
     except EvoPoseError as error:
         outcome = {"error": str(error)}
-    write_json(Path(plans) / f"{name}{DONE}", outcome)
+    _write_json(remote.place(plans) / f"{name}{DONE}", outcome)
 
 
-def _write(name: str, plans: Path, images: Path, output: Path, form: crops.Form | None) -> dict[str, Any]:
-    rows = read_json(plans / f"{name}.json")
-    target = output / name
+def read_outcome(path: Place) -> dict[str, Any]:
+    """What came of a shard; raises `DataError` when that was an error, or nobody has written it."""
+    if not path.is_file():
+        raise DataError(
+            f"{path.name.removesuffix(DONE)}: the runner ended without having written this shard; look at what its workers say, "
+            "and run again"
+        )
+    outcome: dict[str, Any] = _read_json(path)
+    if "error" in outcome:
+        raise DataError(outcome["error"])
+    return outcome
+
+
+def _write(name: str, plans: Place, images: Place, output: Place, form: crops.Form | None) -> dict[str, Any]:
+    rows = _read_json(plans / f"{name}.json")
+    if isinstance(output, Path):
+        return _write_file(output / name, rows, images, form)
+    with tempfile.TemporaryDirectory(prefix="evopose-") as folder:
+        outcome = _write_file(Path(folder) / name, rows, images, form)
+        buckets.upload(Path(folder) / name, str(output / name))  # it is seen when it is complete
+    return outcome
+
+
+def _write_file(
+    target: Path, rows: Sequence[Mapping[str, Any]], images: Place, form: crops.Form | None
+) -> dict[str, Any]:
     path, content, pixels = None, b"", None
+    contents = _contents(rows, images)
     with atomic_path(target) as temporary, temporary.open("wb") as stream:
         for row in rows:
-            if images / row["file_name"] != path:  # the people of an image follow one another
-                path = images / row["file_name"]
-                content = _read_image(path, row["digest"], row["reading"])
+            if row["file_name"] != path:  # the people of an image follow one another
+                path, content = row["file_name"], next(contents)
                 pixels = None if form is None else decode(np.frombuffer(content, np.uint8))
             features: dict[str, Feature] = {
                 "image": content,
@@ -89,10 +117,30 @@ def _write(name: str, plans: Path, images: Path, output: Path, form: crops.Form 
                 crop, affine = crops.cut(pixels, np.asarray(features["box"]), form.reach)
                 features |= {"image": crops.encode(crop, form), "affine": augment.inverse(affine)}
             write_record(stream, encode_example(features))
-    return {"file": name, "examples": len(rows), "bytes": target.stat().st_size, "sha256": sha256(target)}
+    return {"file": target.name, "examples": len(rows), "bytes": target.stat().st_size, "sha256": sha256(target)}
 
 
-def _read_image(path: Path, known: int, reading: str | None) -> bytes:
+def _contents(rows: Sequence[Mapping[str, Any]], images: Place) -> Iterator[bytes]:
+    """The bytes of the images of `rows`, each once in a run of rows; those of a bucket are read ahead."""
+    firsts = [next(group) for _, group in groupby(rows, key=itemgetter("file_name"))]
+    workers = READERS if isinstance(images, Remote) else 1
+    return remote.ordered(
+        lambda row: _read_image(images / row["file_name"], row["digest"], row["reading"]), firsts, workers
+    )
+
+
+def _read_json(path: Place) -> Any:
+    return read_json(path) if isinstance(path, Path) else json.loads(path.read_text())
+
+
+def _write_json(path: Place, value: Any) -> None:
+    if isinstance(path, Path):
+        write_json(path, value)
+    else:
+        path.write_text(json.dumps(value))
+
+
+def _read_image(path: Place, known: int, reading: str | None) -> bytes:
     """The bytes of an image for its records: those of its file, or of a PNG where it is not read as it is.
 
     Every image was decoded by the validation; here it is known by its digest. Raises `DataError` when it is another one.

@@ -23,6 +23,7 @@ from pipeline_lib.data.coco_json import Box
 from pipeline_lib.data.images import Look, look
 from pipeline_lib.data.verdict import EXAMPLES, OF_DROPPED_IMAGE, Found, List, Verdict, read_content
 from pipeline_lib.errors import DataError
+from pipeline_lib.remote import READERS, Place, Remote
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ def validate(
     schema: KeypointSchema,
     policies: ValidationConfig,
     *,
-    images: Path | None = None,
+    images: Place | None = None,
     annotated: bool = True,
     workers: int = 1,
 ) -> Verdict:
@@ -428,7 +429,7 @@ def _area(entry: Mapping[str, Any], box: Box, judge: Callable[..., bool]) -> boo
     return True
 
 
-def _look(folder: Path, known: dict[int, _Image], found: _Findings, workers: int) -> dict[int, Look]:
+def _look(folder: Place, known: dict[int, _Image], found: _Findings, workers: int) -> dict[int, Look]:
     """What the files of the images are, by id; what cannot be used leaves `known`."""
 
     def load(image: _Image) -> Look:
@@ -439,6 +440,8 @@ def _look(folder: Path, known: dict[int, _Image], found: _Findings, workers: int
         except OSError as error:
             return Look("unreadable_image", error.strerror or str(error))
 
+    if isinstance(folder, Remote):
+        workers = max(workers, READERS)
     looks: dict[int, Look] = {}
     ids, started = list(known), time.monotonic()
     reported = started
@@ -462,7 +465,7 @@ def _look(folder: Path, known: dict[int, _Image], found: _Findings, workers: int
     return looks
 
 
-def _usable(image: _Image, one: Look, folder: Path, found: _Findings) -> bool:
+def _usable(image: _Image, one: Look, folder: Place, found: _Findings) -> bool:
     """Whether an image is used, by what its file is."""
     item = replace(image.item, where=str(folder / image.file_name))
 

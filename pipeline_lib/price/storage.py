@@ -60,7 +60,7 @@ def _state(training: Training) -> float:
 def _records(cfg: Config, folder: str, persons: Mapping[str, int]) -> float | None:
     split = Path(folder).name
     try:
-        return float(sum(shard.path.stat().st_size for shard in read_manifest(plan.manifest(cfg, folder)).shards))
+        return float(sum(shard.bytes for shard in read_manifest(plan.manifest(cfg, folder)).shards))
     except EvoPoseError:
         pixels = _pixels(cfg, folder, split)
     return None if pixels is None else persons[split] * (pixels + RECORD_BYTES)

@@ -34,6 +34,15 @@ def need(*programs: str) -> None:
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
 
 
+def need_package(name: str) -> None:
+    """Skip a test when a Python package is missing; in CI, where all are to be there, it fails."""
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        message = f"{name}: not installed; `make test-cluster` installs it"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """A running Slurm with two TPUs."""

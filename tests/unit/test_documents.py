@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 OUTPUT = (ROOT / "workflow/docs/output.md").read_text()
 USAGE = (ROOT / "workflow/docs/usage.md").read_text()
 TPU = (ROOT / "workflow/docs/tpu.md").read_text()
+BUCKETS = (ROOT / "workflow/docs/buckets.md").read_text()
 CLUSTERS = (ROOT / "workflow/docs/clusters.md").read_text()
 PROFILES = (ROOT / "profiles/README.md").read_text()
 MANUAL = (ROOT / "config/README.md").read_text()
@@ -43,7 +44,7 @@ def test_documents_have_every_key(model):
 
 
 def test_links_and_paths_lead_somewhere():
-    manuals = [("workflow/docs", text) for text in (USAGE, OUTPUT, TPU, CLUSTERS)]
+    manuals = [("workflow/docs", text) for text in (USAGE, OUTPUT, TPU, CLUSTERS, BUCKETS)]
     for path, text in (*manuals, ("config", MANUAL), ("profiles", PROFILES)):
         for link in re.findall(r"\]\(([^)#]+)\)", text):
             assert (ROOT / path / link).exists(), link
@@ -54,13 +55,13 @@ def test_links_and_paths_lead_somewhere():
 
 def test_make_targets_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    text = USAGE + TPU + CLUSTERS + PROFILES
+    text = USAGE + TPU + CLUSTERS + BUCKETS + PROFILES
     used = set(re.findall(r"`make ([a-z-]+)", text)) | set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
     assert {"demo", "test", "report", "check-tpu"} <= used <= targets
 
 
 def test_scripts_options_exist():
-    commands = re.findall(r"python scripts/(\w+)\.py(.*)", USAGE + TPU)
+    commands = re.findall(r"python scripts/(\w+)\.py(.*)", USAGE + TPU + BUCKETS)
     assert {"plot", "networks", "latency", "submission"} <= {program for program, _ in commands}
     for program, words in commands:
         source = (ROOT / f"scripts/{program}.py").read_text()

@@ -172,7 +172,7 @@ def test_the_runners_are_beams():
     from apache_beam.options.pipeline_options import StandardOptions
 
     beams = {path.rpartition(".")[2] for path in StandardOptions.ALL_KNOWN_RUNNERS}
-    assert set(plan.RUNNERS) == beams | {"PythonRPCDirectRunner"}
+    assert set(plan.RUNNERS) == beams | {"PythonRPCDirectRunner", "DaskRunner"}
 
 
 def test_a_final_network_cannot_be_scaled_beyond_all_bounds():
@@ -564,3 +564,81 @@ def test_the_profile_names_the_accelerators_unless_the_environment_does(monkeypa
     monkeypatch.setenv("EVOPOSE_ACCELERATORS", "evo-1")
     with pytest.raises(EvoPoseError, match="'evo-1' is not the name of an accelerator"):
         plan.name_accelerators(None)
+
+
+IN_A_BUCKET = {
+    "name": "far",
+    **{
+        split: {"images": f"gs://b/{split}", "annotations": f"gs://b/{split}/people.json"} for split in ("train", "val")
+    },
+}
+IN_A_BUCKET["val"]["detections"] = "gs://b/val/people.json"
+
+
+def test_a_data_set_in_a_bucket_is_planned_without_a_look_at_it():
+    """Rules depend on files of this machine alone."""
+    loaded = plan.load(raw(IN_A_BUCKET, conversion={"shards": "gs://b/records"}), ROOT)
+    assert plan.fetches(loaded) and not plan.fetches(plan.load(RAW, ROOT))
+    train, val = plan.split_of(loaded, "train"), plan.split_of(loaded, "val_detections")
+    assert (train.images, train.annotations) == (
+        "gs://b/train",
+        "results/data/far/source/train/annotations/people.json",
+    )
+    assert val.annotations == "results/data/far/source/val/annotations/people.json"
+    assert val.detections == "results/data/far/source/val/detections/people.json"
+    assert all(plan.is_made(loaded, path) for path in (train.annotations, val.annotations, val.detections))
+    assert plan.shards(loaded, "images", "train") == "gs://b/records/far/images/train"
+    assert plan.shards(plan.load(RAW, ROOT), "images", "train") == ""
+    videos = {**IN_A_BUCKET, "format": "posetrack", "keypoints": "posetrack"}
+    videos["val"] = {**videos["val"], "detections": None}
+    assert plan.videos(plan.load(raw(videos), ROOT), "train") == []
+
+
+def test_what_is_made_here_is_not_made_in_a_bucket():
+    dataset = {**SYNTHETIC, "val": {**SYNTHETIC["val"], "images": "gs://b/val"}}
+    with pytest.raises(
+        ConfigError, match=r"val\.images: gs://b/val is in a bucket, but `synthetic` puts the data on this"
+    ):
+        plan.load(raw(dataset), ROOT)
+    coco = yaml.safe_load((ROOT / "config/datasets/coco2017.yaml").read_text())
+    coco["download"]["folder"] = "gs://b/coco"
+    with pytest.raises(ConfigError, match=r"download\.folder: gs://b/coco is in a bucket, but `download` puts"):
+        config.load(raw(coco), ROOT)
+
+
+def test_dataflow_sees_nothing_of_this_machine(tmp_path):
+    runner = {"runner": "DataflowRunner", "shards": "gs://b/records"}
+    assert plan.load(raw(IN_A_BUCKET, conversion=runner), ROOT).conversion.runs_on("DataflowRunner")
+    with pytest.raises(
+        ConfigError, match=r"conversion\.runner: .* see no files of this machine.*conversion\.shards: beside"
+    ):
+        plan.load(raw(IN_A_BUCKET, conversion={"runner": "dataflow"}), ROOT)
+    with pytest.raises(ConfigError, match=r"see no files of this machine.*: dataset\.train\.images: /"):
+        plan.load(raw(real(tmp_path), conversion=runner), ROOT)
+
+
+def test_programs_are_told_of_the_cache(monkeypatch):
+    for name in ("EVOPOSE_CACHE", "EVOPOSE_CACHE_GB"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    loaded = plan.load(raw(storage={"cache": "/disk", "cache_gb": 1.5}), ROOT)
+    plan.name_cache(loaded)
+    assert (os.environ["EVOPOSE_CACHE"], os.environ["EVOPOSE_CACHE_GB"]) == ("/disk", "1.5")
+    plan.name_cache(plan.load(raw(storage={"cache": "/other"}), ROOT))
+    assert os.environ["EVOPOSE_CACHE"] == "/disk", "the environment comes first"
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        (
+            {"mirror": "gs://b/results/"},
+            r"storage\.mirror: an address such as gs://bucket/folder without a slash at its end",
+        ),
+        ({"mirror": "/disk/results"}, r"storage\.mirror: an address such as gs://"),
+        ({"cache_gb": 0}, r"storage\.cache_gb"),
+    ],
+)
+def test_wrong_storage_is_refused(storage, message):
+    with pytest.raises(ConfigError, match=message):
+        plan.load(raw(storage=storage), ROOT)

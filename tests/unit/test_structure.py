@@ -13,7 +13,7 @@ from scripts import conda_environment
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"tensorflow", "keras", "jax", "torch"}
-BASE = ("artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore", "leases")
+BASE = ("buckets", "mirror", "artifacts", "config", "errors", "explain", "cli", "remote", "facts", "restore", "leases")
 # From the bottom: a part imports from its own layer and from those before it.
 LAYERS = [
     BASE,
@@ -41,6 +41,8 @@ WITHOUT_BACKEND += [
     "paper",
     "adopt",
     "restore_artifacts",
+    "mirror_results",
+    "fetch",
     "validate",
 ]
 
@@ -192,13 +194,27 @@ def test_the_lock_of_jax_is_the_plain_one_and_jax():
 
 
 def test_the_lock_of_clusters_goes_beside_the_plain_one():
-    """What both have is the same; only executors, and what tests hold Jobs of Kubernetes against, are added."""
+    """What both have is the same; only executors, Dask, and what tests of clusters need are added."""
     cpu, cluster = pins(LOCKS["lock.txt"]), pins(LOCKS["lock-cluster.txt"])
     assert {package: versions for package, versions in cluster.items() if package in cpu} == {
         package: versions for package, versions in cpu.items() if package in cluster
     }
     added = {package.removeprefix("snakemake-executor-plugin-") for package in cluster.keys() - cpu.keys()}
-    assert added == {"slurm", "slurm-jobstep", "cluster-generic", "kubernetes-validate", "importlib-resources"}
+    of_executors = {"slurm", "slurm-jobstep", "cluster-generic"}
+    of_dask = {
+        "dask",
+        "distributed",
+        "click",
+        "cloudpickle",
+        "importlib-metadata",
+        "lazy-importer",
+        "locket",
+        "msgpack",
+        "partd",
+    }
+    of_dask |= {"sortedcontainers", "tblib", "toolz", "tornado", "zict", "zipp"}
+    assert added <= of_executors | of_dask | {"gcp-storage-emulator", "kubernetes-validate", "importlib-resources"}
+    assert {*of_executors, "dask", "distributed", "gcp-storage-emulator", "kubernetes-validate"} <= added
     assert not any(package.startswith("snakemake-executor-plugin") for package in cpu)
 
 

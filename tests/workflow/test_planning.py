@@ -186,3 +186,23 @@ def test_the_profile_says_how_many_devices_an_accelerator_is(
     text = done.stdout + done.stderr
     assert set(re.findall(r"scripts/train.py .*--accelerators (\d).*models/big", text)) == {accelerators}
     assert set(re.findall(r"scripts/train.py .*--accelerators (\d).*search/gen", text)) == {"1"}
+
+
+def test_nothing_in_a_bucket_is_an_input_of_a_rule(workplace: Workplace) -> None:
+    """A dry run asks no bucket; the mirror waits for the results, and nothing for the mirror."""
+    config = copy.deepcopy(TINY)
+    config["dataset"] = {
+        "name": "far",
+        **{split: {"images": f"gs://b/{split}", "annotations": f"gs://b/{split}.json"} for split in ("train", "val")},
+    }
+    config["conversion"] = {"shards": "gs://b/records"}
+    config["storage"] = {"mirror": "gs://b/results"}
+    workplace.configure(config)
+    done = workplace.snakemake("-n")
+    assert done.returncode == 0, done.stderr[-3000:]
+    planned = jobs(done.stdout + done.stderr)
+    assert (planned["fetch"], planned["convert"], planned["mirror_generation"], planned["mirror"]) == (2, 2, 2, 1)
+    files = re.findall(r"^ +(?:input|output): (.*)$", done.stdout, re.MULTILINE)
+    assert files and "gs://" not in " ".join(files)
+    only = workplace.snakemake("-n", "results/tiny/summary.md")
+    assert not jobs(only.stdout + only.stderr).keys() & {"mirror", "mirror_generation"}

@@ -25,6 +25,7 @@ try:
     # What the profile says of devices.
     profile = workflow.resource_settings.default_resources
     plan.name_accelerators(profile)
+    plan.name_cache(cfg)
     DEVICE = plan.device(cfg, profile)
     CORES = plan.number_of_profile(profile, "cores_per_accelerator")
     POOL = plan.number_of_profile(workflow.resource_settings.resources, "accelerator")
@@ -122,6 +123,12 @@ def get_generations(wildcards):
     if cfg.only is not None:
         return populations([cfg.only.generation])
     return get_populations(wildcards)[0 if cfg.branch else cfg.first_generation :]
+
+
+def get_mirrored_generations(wildcards):
+    """What says of the generations of the run where they were copied to."""
+    folders = [Path(path).parent.name for path in get_generations(wildcards)]
+    return [f"<results>/mirror/{folder}.json" for folder in folders]
 
 
 def get_last_generation(name):

@@ -71,6 +71,32 @@ if cfg.dataset.format == "posetrack":
             " 2> {log:q}"
 
 
+if plan.fetches(cfg):
+
+    rule fetch:
+        output:
+            file="<dataset>/source/{validated}/{kind}/{name}",
+        log:
+            "<logs>/data/fetch_{validated}_{kind}_{name}.log",
+        wildcard_constraints:
+            kind="annotations|detections",
+            name="[^/]+",
+        localrule: True
+        conda:
+            "../../envs/evopose.yaml"
+        params:
+            address=lambda wildcards: getattr(
+                cfg.dataset.splits()[wildcards.validated], wildcards.kind
+            ),
+        message:
+            "Fetching {params.address}"
+        shell:
+            "exec python scripts/fetch.py"
+            " --address {params.address:q}"
+            " --file {output.file:q}"
+            " 2> {log:q}"
+
+
 rule validate:
     input:
         annotations=given(lambda wildcards: get_truth(wildcards.validated)),
@@ -154,7 +180,8 @@ rule convert:
         images=lambda wildcards: plan.split_of(cfg, wildcards.split).images,
         purpose=lambda wildcards: plan.purpose(wildcards.split),
         part=lambda wildcards: plan.part(cfg, wildcards.split),
-        settings=plan.settings(cfg.conversion),
+        settings=plan.settings(cfg.conversion, "shards"),
+        shards=lambda wildcards: plan.shards(cfg, wildcards.records, wildcards.split),
         reach=lambda wildcards: plan.reach(cfg, wildcards.records),
         keypoints=plan.settings(cfg.dataset.keypoints),
     message:
@@ -169,6 +196,7 @@ rule convert:
         " --purpose {params.purpose}"
         " {params.part}"
         " --settings {params.settings:q}"
+        " --shards {params.shards:q}"
         " --reach {params.reach:q}"
         " --keypoints {params.keypoints:q}"
         " --output {output.manifest:q}"

@@ -115,16 +115,15 @@ def read_manifest(path: str | os.PathLike[str] | Remote) -> Manifest:
     if not shards:
         raise ArtifactError(f"{path}: no records; check the annotations and {again}")
     for shard in shards:
+        if isinstance(shard.path, Path):  # those of a bucket are looked at when they are fetched
+            if not shard.path.is_file():
+                raise ArtifactError(f"{path}: its shard {shard.path.name} is missing; {again}")
+            if (found := shard.path.stat().st_size) != shard.bytes:
+                raise ArtifactError(f"{shard.path}: {found} bytes, {shard.bytes} according to {path.name}; {again}")
         if shard.examples > shard.bytes // (_HEADER + _FOOTER):
             raise ArtifactError(
                 f"{path}: its shard {shard.path.name} is too short for {shard.examples} records; {again}"
             )
-        if isinstance(shard.path, Remote):
-            continue
-        if not shard.path.is_file():
-            raise ArtifactError(f"{path}: its shard {shard.path.name} is missing; {again}")
-        if (found := shard.path.stat().st_size) != shard.bytes:
-            raise ArtifactError(f"{shard.path}: {found} bytes, {shard.bytes} according to {path.name}; {again}")
     return manifest
 
 

@@ -81,6 +81,7 @@ def _end(code: int, main: Callable[[argparse.Namespace], None]) -> NoReturn:
     Its threads may still be reading ahead, and at an ordinary end it would abort because of them (SIGABRT).
     """
     if main.__module__ == "__main__" and "tensorflow" in sys.modules:
+        _copies.close()
         logging.shutdown()
         with suppress(OSError):
             sys.stdout.flush()

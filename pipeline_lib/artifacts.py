@@ -22,6 +22,14 @@ from pipeline_lib.errors import ArtifactError
 
 SCHEMA_VERSION: Final = 1
 
+AGAIN: Final = "delete it and run again"
+
+SEAL: Final = "sha256"
+"""Key of a weights file's header: the SHA-256 of the whole file, with as many zeros in this place."""
+
+_UNSEALED: Final = "0" * 64
+_CHUNK: Final = 2**20
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -82,9 +90,33 @@ def read_json(path: str | os.PathLike[str], *, own: bool = True) -> Any:
         raise ArtifactError(
             f"{path}: no such file; {'run the step that makes it' if own else 'check its path'}"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        remedy = "delete it and run again" if own else "write it anew"
-        raise ArtifactError(f"{path}: not readable as JSON ({error}); {remedy}") from None
+    # ValueError: no JSON, no UTF-8, or a number of thousands of digits; RecursionError: brackets by the thousand
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: not readable as JSON ({error}); {AGAIN if own else 'write it anew'}") from None
+
+
+def write_document(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
+    """Write `content` as `write_json` does, with the version of its form."""
+    write_json(path, {"schema_version": SCHEMA_VERSION, **content})
+
+
+def read_document(path: str | os.PathLike[str], remedy: str = AGAIN) -> dict[str, Any]:
+    """The object in a JSON file of this workflow; raises `ArtifactError` for anything else, and for that of a newer version.
+
+    Earlier versions wrote some documents without `schema_version`: they count as of version 1. `remedy` says what to do.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path}: a JSON object is expected, not a {type(content).__name__}; {remedy}")
+    version = content.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ArtifactError(f"{path}: schema_version is {version!r}, {SCHEMA_VERSION} is expected; {remedy}")
+    if version > SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{path}: schema_version is {version}, written by a newer version of this workflow than this one, which reads "
+            f"{SCHEMA_VERSION}; update the workflow, or {remedy}"
+        )
+    return content
 
 
 def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -103,27 +135,46 @@ def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run the step that makes it") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{path}: not readable as CSV ({error}); delete it and run again") from None
+        raise ArtifactError(f"{path}: not readable as CSV ({error}); {AGAIN}") from None
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise ArtifactError(f"{path}, line {number}: as many values as the header has names are expected")
+            raise ArtifactError(
+                f"{path}, line {number}: as many values as the header has names are expected; delete the file and run again"
+            )
     return rows
 
 
 def save_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write `tensors` (keyed `layer/variable`) and text `metadata` as one safetensors file; equal input, equal bytes."""
+    """Write `tensors` (keyed `layer/variable`) and text `metadata` as one safetensors file; equal input, equal bytes.
+
+    The header has a checksum of the whole file, by which `load_weights` knows it.
+    """
     from safetensors.numpy import save
 
     content = save({name: np.asarray(tensors[name], order="C") for name in sorted(tensors)})
     # safetensors writes several metadata keys in random order, so they are put into the header here.
     size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    if metadata:
-        header = {"__metadata__": dict(sorted(metadata.items())), **header}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(_header(header) + content[8 + size :])
+    header, data = (
+        _header({**_unsealed(metadata), **json.loads(content[8 : 8 + size])}),
+        memoryview(content)[8 + size :],
+    )
+    digest = hashlib.sha256(header)
+    digest.update(data)
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(header.replace(_seal(_UNSEALED), _seal(digest.hexdigest()), 1))
+        stream.write(data)
+
+
+def _unsealed(metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """The header's entry of `metadata`, with room for the checksum."""
+    return {"__metadata__": dict(sorted({**(metadata or {}), SEAL: _UNSEALED}.items()))}
+
+
+def _seal(digest: str) -> bytes:
+    """The checksum as it stands in the header; within a text, quotation marks are escaped."""
+    return f'"{SEAL}":"{digest}"'.encode()
 
 
 def _header(entries: Mapping[str, Any]) -> bytes:
@@ -135,7 +186,7 @@ def _header(entries: Mapping[str, Any]) -> bytes:
 
 def weights_size(shapes: Mapping[str, Sequence[int]], metadata: Mapping[str, str] | None = None) -> int:
     """Bytes of the file that `save_weights` writes for float32 tensors of these shapes, header included."""
-    entries: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    entries = _unsealed(metadata)
     end = 0
     for name in sorted(shapes):
         start, end = end, end + 4 * math.prod(shapes[name])
@@ -144,15 +195,40 @@ def weights_size(shapes: Mapping[str, Sequence[int]], metadata: Mapping[str, str
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The tensors and metadata of a safetensors file; raises `ArtifactError` when it is missing or damaged."""
+    """The tensors and metadata of a safetensors file; raises `ArtifactError` when it is missing or damaged.
+
+    Files of earlier versions, and of other programs, have no checksum: they are read as they are.
+    """
     with _open_weights(path) as stream:
-        return {name: stream.get_tensor(name) for name in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
+        metadata = dict(stream.metadata() or {})
+        _check_seal(path, metadata.pop(SEAL, None))
+        return {name: stream.get_tensor(name) for name in stream.keys()}, metadata  # noqa: SIM118
 
 
-def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The metadata of a safetensors file, without its tensors; raises `ArtifactError` as `load_weights` does."""
+def load_metadata(path: str | os.PathLike[str], *, check: bool = False) -> dict[str, str]:
+    """The metadata of a safetensors file, without its tensors; raises `ArtifactError` as `load_weights` does.
+
+    Only with `check` is all of the file read, and compared with its checksum.
+    """
     with _open_weights(path) as stream:
-        return dict(stream.metadata() or {})
+        metadata = dict(stream.metadata() or {})
+        sealed = metadata.pop(SEAL, None)
+        if check:
+            _check_seal(path, sealed)
+        return metadata
+
+
+def _check_seal(path: str | os.PathLike[str], sealed: str | None) -> None:
+    if sealed is None:
+        return
+    with Path(path).open("rb") as stream:
+        length = stream.read(8)
+        header = stream.read(int.from_bytes(length, "little"))  # which safetensors has compared with the file's size
+        found = hashlib.sha256(length + header.replace(_seal(sealed), _seal(_UNSEALED), 1))
+        while chunk := stream.read(_CHUNK):
+            found.update(chunk)
+    if found.hexdigest() != sealed:
+        raise ArtifactError(f"{path}: damaged, its content has another checksum than its header says; {AGAIN}")
 
 
 @contextmanager
@@ -165,7 +241,7 @@ def _open_weights(path: str | os.PathLike[str]) -> Iterator[Any]:
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run the step that makes it") from None
     except (SafetensorError, OSError, ValueError, TypeError) as error:  # TypeError: a dtype that NumPy lacks
-        raise ArtifactError(f"{path}: not readable as safetensors ({error}); delete it and run again") from None
+        raise ArtifactError(f"{path}: not readable as safetensors ({error}); {AGAIN}") from None
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

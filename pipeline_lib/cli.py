@@ -3,6 +3,7 @@
 import argparse
 import atexit
 import ctypes
+import errno
 import json
 import logging
 import math
@@ -28,6 +29,10 @@ USER_ERROR = 2
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h
 SILENCE = 10.0
 """Seconds without a message after which a program says that it is still at work."""
+
+REMEDY = "check the path, and who may read and write there"
+REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, or write elsewhere")
+"""What is to be done when the system refuses to read or write, by its error number."""
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -60,7 +65,13 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     except OSError as error:
         if error.strerror is None:  # a library's own, not the system's
             raise
-        log.error("%s%s", "" if error.filename is None else f"{error.filename}: ", error.strerror)
+        where = "" if error.filename is None else f"{error.filename}: "
+        log.error("%s%s; %s", where, error.strerror, REMEDIES.get(error.errno or 0, REMEDY))
+        sys.exit(USER_ERROR)
+    except MemoryError:
+        log.error(
+            "there is not enough memory; look for a size in the inputs that is a mistake, or use a larger machine"
+        )
         sys.exit(USER_ERROR)
 
 
@@ -82,7 +93,7 @@ def setup_logging() -> None:
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     console = os.environ.get(CONSOLE_VARIABLE)
-    if console is not None and _is_open(int(console)) and not _same_file(int(console), 2):
+    if console is not None and console.isdecimal() and _is_open(int(console)) and not _same_file(int(console), 2):
         handlers.append(logging.StreamHandler(os.fdopen(os.dup(int(console)), "w", buffering=1)))
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers, force=True
@@ -92,7 +103,7 @@ def setup_logging() -> None:
 def _is_open(descriptor: int) -> bool:
     try:
         os.fstat(descriptor)
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return True
 
@@ -202,7 +213,7 @@ def json_value(text: str) -> Any:
     """An option's type: JSON."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"JSON is expected ({error}), not {text[:60]}") from None
 
 

@@ -1,5 +1,9 @@
 """Errors of the user: every message says what is wrong, where, and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+
 # Snakemake tracks neither images nor shards, so that a conversion has to be forced.
 CONVERT_AGAIN = "run the conversion again: `snakemake data -R convert`, with your --profile and --configfile"
 
@@ -32,3 +36,12 @@ class TrainingFailed(EvoPoseError):
 
 class Preempted(EvoPoseError):
     """A training that was asked to end (SIGTERM), and has saved its state."""
+
+
+@contextmanager
+def about(path: str | PathLike[str]) -> Iterator[None]:
+    """Name the file that an `EvoPoseError` raised within is about."""
+    try:
+        yield
+    except EvoPoseError as error:
+        raise type(error)(f"{path}, {error}") from None

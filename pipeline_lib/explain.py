@@ -14,6 +14,7 @@ ADDRESS = r"^https?://[^/]+.*[^/]$"
 WEIGHTS = r"\.(h5|keras|safetensors)$"
 BUCKET = r"^[a-z0-9+]+://[^/]+(/[^/]+)*$"
 NOT_ENDED = r"[^/]$"
+SHARD = r"^\d+-of-\d+\.tfrecord$"
 PREFIX = r"^[A-Za-z0-9_.-]*$"
 
 _PATTERNS = {
@@ -25,6 +26,7 @@ _PATTERNS = {
     WEIGHTS: "a file of weights is expected, whose name ends in .safetensors, .h5 or .keras",
     BUCKET: "an address such as gs://bucket/folder without a slash at its end is expected",
     NOT_ENDED: "a folder without a slash at its end is expected",
+    SHARD: "the name of a shard beside the manifest is expected, such as 00000-of-00001.tfrecord",
     PREFIX: "letters (A-Z, a-z), digits, '_', '-' and '.' are allowed, since it begins the name of a folder",
 }
 
@@ -44,7 +46,8 @@ _KINDS = {
     "dict_type": "a section is expected",
     "model_type": "a section is expected",
     "model_attributes_type": "a section is expected",
-    "extra_forbidden": "unknown key",
+    "extra_forbidden": "unknown key, correct it or leave it out",
+    "missing": "Field required, give it a value",
 }
 
 _SILENT = ("missing", "extra_forbidden", "too_long")

@@ -83,7 +83,10 @@ def _typed(value: Any, given: Any, nested: bool = False) -> Any:
         return [_typed(part, part, True) for part in value]
     if not nested or not isinstance(value, str):
         return value
-    read = yaml.safe_load(value) if value else None
+    try:
+        read = yaml.safe_load(value) if value else None
+    except yaml.YAMLError:  # text, of which is said that it is no number
+        return value
     return read if read is None or isinstance(read, bool | int | float) else value
 
 

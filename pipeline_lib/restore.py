@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from pipeline_lib.artifacts import SCHEMA_VERSION, read_json, sha256, write_json
+from pipeline_lib.artifacts import SCHEMA_VERSION, read_document, sha256, write_json
 from pipeline_lib.config import NonNegative, Section
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.explain import explain
@@ -161,7 +161,7 @@ def listed(folder: Path) -> dict[str, Entry]:
     if not path.is_file():
         raise ArtifactError(f"{path}: no such file; make it where the results are in order (option --make)")
     try:
-        files = Manifest.model_validate(read_json(path)).files
+        files = Manifest.model_validate(read_document(path, "get it again")).files
     except ValidationError as error:
         raise ArtifactError(f"{path}: not a manifest of files: {explain(error)}; get it again") from None
     if outside := [name for name in files if not _is_inside(folder, name)]:

@@ -130,13 +130,14 @@ def compares(cfg: Config, folder: Path = Path()) -> bool:
 
 
 def check(cfg: Config, words: Collection[str] = (), folder: Path = Path()) -> None:
-    """Raise `ConfigError` when something is missing, or does not fit, of what is given.
+    """Raise `ConfigError` when something is missing, or does not fit, of what is given; `ArtifactError` where it is damaged.
 
     `words` are those of the command line: where a child's own files are asked for, the other children need not be there.
     """
     if not cfg.search.enabled:
         return
     first = cfg.first_generation
+    end(cfg, folder)  # reads the pools that are there; what is damaged is named before Snakemake asks
     if cfg.search.convergence is not None and cfg.only is None:
         _require((_population(cfg, generation, folder) for generation in range(first)), "search.convergence")
     if first - 1 in adopted(cfg):
@@ -164,6 +165,7 @@ def _check_given(cfg: Config, first: int, folder: Path) -> None:
         key,
     )
     parents = population.read(population.Parents, given / "parents.json").parents
+    population.check_space(parents, cfg.search.space, cfg.search.ancestor, given / "parents.json")
     if len(parents) != cfg.search.parents_of(first - 1):
         raise ConfigError(
             f"search.parents: {cfg.search.parents_of(first - 1)}, but {given / 'parents.json'} has {len(parents)}; set it "

@@ -14,23 +14,16 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.errors import ArtifactError
     from pipeline_lib.nets import files
     from pipeline_lib.search import population
-    from pipeline_lib.search.genotype import encode, key
 
     if len(arguments.weights) != len(arguments.survivor_weights):
         raise ArtifactError(
-            f"{len(arguments.survivor_weights)} survivors need as many weights, {len(arguments.weights)} are given"
+            f"{len(arguments.survivor_weights)} survivors need as many weights, {len(arguments.weights)} are given; give those of each"
         )
     pool = population.read_pool(arguments.pool)
     ranked = population.rank_again(pool, arguments.target_parameters, arguments.gamma)
     survivors = ranked[: len(arguments.survivor_weights)]
     for survivor, source, target in zip(survivors, arguments.weights, arguments.survivor_weights, strict=True):
-        if (found := key(files.load_architecture(source).genotype)) != survivor.genotype:
-            raise ArtifactError(
-                f"{source}: weights of {encode(found)}, but survivor {survivor.rank} is {encode(survivor.genotype)}; its own "
-                "are expected"
-            )
-        with artifacts.atomic_path(target) as temporary:
-            shutil.copyfile(source, temporary)
+        files.copy(source, target, survivor.genotype, f"survivor {survivor.rank}")
     rows = population.population_rows(ranked, len(survivors))
     if arguments.survivors is None:
         # Whom the generation handed on in its own search is history.

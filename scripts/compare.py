@@ -7,15 +7,17 @@ from pipeline_lib import cli
 
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
+    from pipeline_lib.errors import about
     from pipeline_lib.search import comparison, population
 
-    rows = comparison.rows(
-        population.read(population.Children, arguments.children),
-        [artifacts.read_json(path)["fraction"] for path in arguments.inheritance],
-        [artifacts.read_csv(path) for path in arguments.transferred],
-        [artifacts.read_csv(path) for path in arguments.scratch],
-        artifacts.read_csv(arguments.control),
+    children = population.read(population.Children, arguments.children)
+    inherited = [comparison.inherited(path) for path in arguments.inheritance]
+    transferred, scratch = (
+        [population.read_history(path) for path in paths] for paths in (arguments.transferred, arguments.scratch)
     )
+    control = population.read_history(arguments.control)
+    with about(arguments.children):
+        rows = comparison.rows(children, inherited, transferred, scratch, control)
     artifacts.write_csv(arguments.table, rows, comparison.COLUMNS)
 
 

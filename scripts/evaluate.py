@@ -10,19 +10,25 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.config import KeypointSchema
     from pipeline_lib.data import coco_json, verdict
-    from pipeline_lib.evaluate import coco
+    from pipeline_lib.errors import about
+    from pipeline_lib.evaluate import coco, results
 
-    sigmas = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints").sigmas
+    schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
     annotations = coco_json.read(arguments.annotations)
     left_out = None
     if arguments.validation:
         validated = verdict.read(arguments.validation)
         verdict.check(validated, arguments.annotations)
-        annotations, left_out = validated.evaluated(annotations, len(sigmas)), validated.left_out()
-    network = coco.evaluate(annotations, artifacts.read_json(arguments.results), sigmas)
-    rows = {arguments.name: network}
-    if arguments.baseline_results is not None:
-        rows["mean pose"] = coco.evaluate(annotations, artifacts.read_json(arguments.baseline_results), sigmas)
+        annotations, left_out = validated.evaluated(annotations, len(schema.names)), validated.left_out()
+    with about(arguments.annotations):
+        truth = coco.truth(annotations, len(schema.names))
+    rows = {}
+    for name, path in ((arguments.name, arguments.results), ("mean pose", arguments.baseline_results)):
+        if path is not None:
+            found = results.read(path, scored=True)
+            with about(path):
+                rows[name] = coco.evaluate(truth, found, schema.sigmas)
+    network = rows[arguments.name]
     written = {"schema_version": artifacts.SCHEMA_VERSION, **network}
     if left_out is not None:
         written["left_out"] = left_out

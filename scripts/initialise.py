@@ -14,25 +14,26 @@ log = logging.getLogger(__name__)
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.config import SearchSpace
+    from pipeline_lib.errors import about
     from pipeline_lib.nets import files, pretrained
     from pipeline_lib.nets.spec import Architecture
     from pipeline_lib.search import population
 
     child = population.read(population.Children, arguments.children).member(arguments.member)
     space = cli.settings(SearchSpace, arguments.space, "--space")
-    architecture = Architecture.from_space(
-        child.genotype, space, arguments.height, arguments.width, arguments.keypoints
-    )
-    if arguments.pretrained is None:
+    with about(f"{arguments.children}, {arguments.member}"):
+        architecture = Architecture.from_space(
+            child.genotype, space, arguments.height, arguments.width, arguments.keypoints
+        )
         weights, report = pretrained.from_scratch(architecture, child.seed)
-    else:
+    if arguments.pretrained is not None:
         weights, report = pretrained.inherit_file(
             arguments.pretrained, architecture, child.seed, arguments.keypoint_names
         )
         log.info("%s: %s", arguments.member, pretrained.summary(report))
     files.save(arguments.weights, architecture, weights)
     if arguments.report is not None:
-        artifacts.write_json(arguments.report, report)
+        artifacts.write_document(arguments.report, report)
 
 
 def parser() -> argparse.ArgumentParser:

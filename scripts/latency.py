@@ -37,34 +37,24 @@ def main(arguments: argparse.Namespace) -> None:
     print(latency.as_text(result))
 
 
-def positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
-
-
-def not_negative(text: str) -> int:
-    if (number := int(text)) < 0:
-        raise ValueError
-    return number
-
-
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__)
     what = options.add_mutually_exclusive_group(required=True)
     what.add_argument("--weights", type=Path, help="weights file of a network (safetensors)")
     what.add_argument("--network", help="name of a network, such as evopose2d_s, with new weights")
     options.add_argument("--name", help="how the result calls it (default: --network, or the folder of --weights)")
-    options.add_argument("--height", type=positive, help="input height in pixels (default: the file's, or 256)")
-    options.add_argument("--width", type=positive, help="input width in pixels (default: the file's, or 192)")
-    options.add_argument("--batch", type=positive, default=1, help="images in a pass (default: %(default)s)")
-    options.add_argument("--passes", type=positive, default=1000, help="measured passes (default: %(default)s)")
-    options.add_argument("--warm-up", type=not_negative, default=50, help="passes before (default: %(default)s)")
+    options.add_argument("--height", type=cli.positive, help="input height in pixels (default: the file's, or 256)")
+    options.add_argument("--width", type=cli.positive, help="input width in pixels (default: the file's, or 192)")
+    options.add_argument("--batch", type=cli.positive, default=1, help="images in a pass (default: %(default)s)")
+    options.add_argument("--passes", type=cli.positive, default=1000, help="measured passes (default: %(default)s)")
+    options.add_argument("--warm-up", type=cli.non_negative, default=50, help="passes before (default: %(default)s)")
     options.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="float32", help="arithmetic of all but the last convolution"
     )
     options.add_argument("--xla", action="store_true", help="compile with XLA")
-    options.add_argument("--threads", type=positive, default=1, help="TensorFlow's CPU threads (default: %(default)s)")
+    options.add_argument(
+        "--threads", type=cli.positive, default=1, help="TensorFlow's CPU threads (default: %(default)s)"
+    )
     options.add_argument("--device", choices=devices.CHOICES, default="auto", help="where to compute (default: auto)")
     options.add_argument("--accelerators", type=cli.non_negative, help="TPUs or GPUs to lease (default: 1)")
     options.add_argument("--result", type=Path, help="output: the measurement (JSON)")

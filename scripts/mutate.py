@@ -11,17 +11,18 @@ log = logging.getLogger(__name__)
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.config import SearchSpace
-    from pipeline_lib.search import genotype, population
+    from pipeline_lib.search import population
     from pipeline_lib.search.breed import breed
     from pipeline_lib.search.mutation import text
 
     space = cli.settings(SearchSpace, arguments.space, "--space")
     parents = population.read(population.Parents, arguments.parents)
-    known = artifacts.read_csv(arguments.known)
+    population.check_space(parents.parents, space, arguments.ancestor, arguments.parents)
+    known, cache = population.read_genotypes(arguments.known)
     offspring = breed(
         parents=[parent.genotype for parent in parents.parents],
         ancestor=arguments.ancestor,
-        cache=[genotype.decode_text(row["genotype"]) for row in known],
+        cache=cache,
         children=arguments.number,
         seed=arguments.seed,
         generation=parents.generation + 1,

@@ -23,6 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts, plan
     from pipeline_lib.plots.pages import as_markdown
     from pipeline_lib.price import estimate, persons, storage, text, work
+    from pipeline_lib.search import population
 
     cfg = plan.load(*_config(arguments), words=["--dry-run"])
     if plan.simulates(cfg):
@@ -31,7 +32,7 @@ def main(arguments: argparse.Namespace) -> None:
     devices.check(device)
     people = persons.persons(cfg, dict(arguments.persons))
     champion = Path("results") / cfg.folder / "champion.json"
-    genotype = artifacts.read_json(champion)["genotype"] if champion.is_file() else None
+    genotype = population.read(population.Champion, champion).genotype if champion.is_file() else None
     trainings = work.trainings(cfg, people, genotype)
     if not trainings:
         raise ConfigError("there is nothing to train in this configuration: no search, and no final network")

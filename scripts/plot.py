@@ -15,9 +15,9 @@ def fitness(arguments: argparse.Namespace) -> None:
 
 def pareto(arguments: argparse.Namespace) -> None:
     from pipeline_lib.plots import pareto, style, tables
-    from pipeline_lib.search.population import Individual, read
+    from pipeline_lib.search.population import Champion, read
 
-    champion = read(Individual, arguments.champion).origin
+    champion = read(Champion, arguments.champion).origin
     everyone = tables.everyone(tables.read_populations(arguments.populations))
     style.save(pareto.draw(everyone, (champion.generation, champion.child)), arguments.output)
 
@@ -42,16 +42,26 @@ def comparison(arguments: argparse.Namespace) -> None:
 
 
 def overlays(arguments: argparse.Namespace) -> None:
-    from pipeline_lib import artifacts
     from pipeline_lib.config import KeypointSchema
-    from pipeline_lib.data import verdict
+    from pipeline_lib.data import coco_json, verdict
+    from pipeline_lib.errors import about
+    from pipeline_lib.evaluate import coco, results
     from pipeline_lib.plots import overlays
 
     schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
     validated = verdict.read(arguments.validation) if arguments.validation else None
-    annotations = verdict.read_content(arguments.annotations, validated)
-    people = overlays.persons(annotations["annotations"], artifacts.read_json(arguments.predictions), schema.sigmas)
-    images = {image["id"]: arguments.images / image["file_name"] for image in annotations["images"]}
+    content = verdict.read_content(arguments.annotations, validated)
+    with about(arguments.annotations):
+        truth = coco.truth(content, len(schema.names))
+        for place, annotation in enumerate(truth["annotations"]):
+            coco_json.integer_of(annotation, "id", f"annotations[{place}]")
+        images = {
+            image["id"]: coco_json.image_path(arguments.images, image, f"images[{place}]")
+            for place, image in enumerate(truth["images"])
+        }
+    predictions = results.read(arguments.predictions)
+    with about(arguments.predictions):
+        people = overlays.persons(truth["annotations"], predictions, schema.sigmas)
     chosen, upright = overlays.choose(people, arguments.number), validated.upright if validated else ()
     drawn = overlays.sheet(chosen, images, schema, arguments.title, upright)
     overlays.save(drawn, arguments.output)

@@ -13,7 +13,8 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts, devices
     from pipeline_lib.config import EvaluationConfig, KeypointSchema, RefineConfig
     from pipeline_lib.data import coco, verdict
-    from pipeline_lib.errors import ArtifactError
+    from pipeline_lib.errors import ArtifactError, about
+    from pipeline_lib.evaluate import results as result_list
     from pipeline_lib.evaluate.refine import on_crops, refine
     from pipeline_lib.nets import files
 
@@ -25,7 +26,7 @@ def main(arguments: argparse.Namespace) -> None:
             f"{arguments.weights}: a refiner of {network.keypoints} keypoints, but the data set has {len(schema.names)}; "
             "use weights that were trained on it"
         )
-    results = artifacts.read_json(arguments.results)
+    results = result_list.read(arguments.results)
     validated = verdict.read(arguments.validation) if arguments.validation else None
     listed = coco.images(arguments.annotations, validated)
     images = {image.image_id: arguments.images / image.file_name for image in listed}
@@ -41,7 +42,8 @@ def main(arguments: argparse.Namespace) -> None:
         refiner = on_crops(build_architecture(network, weights=weights), sigma)
     size = network.height, network.width
     upright = validated.upright if validated else ()
-    refined = refine(refiner, results, images, size=size, schema=schema, settings=settings, upright=upright)
+    with about(arguments.results):
+        refined = refine(refiner, results, images, size=size, schema=schema, settings=settings, upright=upright)
     artifacts.write_json(arguments.refined, refined)
     log.info("wrote %d people to %s", len(refined), arguments.refined)
 

@@ -53,11 +53,10 @@ def main(arguments: argparse.Namespace) -> None:
         log.info("%s: depth x %.2f, width x %.2f", arguments.name, *network.scale)
     log.info("%s: %d parameters", arguments.name, counted["parameters"])
     files.save(arguments.weights, network, initial)
-    artifacts.write_json(arguments.report, report)
-    artifacts.write_json(
+    artifacts.write_document(arguments.report, report)
+    artifacts.write_document(
         arguments.model,
         {
-            "schema_version": artifacts.SCHEMA_VERSION,
             "name": arguments.name,
             **written,
             "initial": settings.initial if settings.pretrained is None else "pretrained",

@@ -6,13 +6,12 @@ from pipeline_lib import cli
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from pipeline_lib import artifacts
     from pipeline_lib.nets import files
     from pipeline_lib.nets.layers import count_network
     from pipeline_lib.search import population
 
     architecture = files.load_architecture(arguments.weights)
-    history = artifacts.read_csv(arguments.history)
+    history = population.read_history(arguments.history)
     reason = files.load_failure(arguments.weights) or population.failure(history)
     loss, epoch = (None, None) if reason else population.best_epoch(history)
     counted = count_network(architecture)

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import shutil
 
 from pipeline_lib import cli
 
@@ -11,7 +10,8 @@ log = logging.getLogger(__name__)
 
 def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
-    from pipeline_lib.errors import ArtifactError, EvoPoseError
+    from pipeline_lib.errors import ArtifactError, EvoPoseError, about
+    from pipeline_lib.nets import files
     from pipeline_lib.search import population
     from pipeline_lib.search.genotype import encode
 
@@ -21,14 +21,17 @@ def main(arguments: argparse.Namespace) -> None:
     if len(arguments.weights) != len(scores) or len(arguments.parents) != len(before):
         raise ArtifactError(
             f"{len(scores)} scores and {len(before)} parents need as many weights, "
-            f"{len(arguments.weights)} and {len(arguments.parents)} are given"
+            f"{len(arguments.weights)} and {len(arguments.parents)} are given; give those of each"
         )
     population.check_failures(children, scores, arguments.max_failed)
-    files = {(p.origin.generation, p.origin.child): path for p, path in zip(before, arguments.parents, strict=True)}
+    places = {(p.origin.generation, p.origin.child): path for p, path in zip(before, arguments.parents, strict=True)}
     # The ancestor that is kept in every pool may be among the parents anyway.
     pool = {(parent.origin.generation, parent.origin.child): parent for parent in reversed(before)}
-    ranked = population.rank(children, scores, list(pool.values())[::-1], arguments.target_parameters, arguments.gamma)
-    files |= {(children.generation, index): path for index, path in enumerate(arguments.weights)}
+    with about(arguments.children):
+        ranked = population.rank(
+            children, scores, list(pool.values())[::-1], arguments.target_parameters, arguments.gamma
+        )
+    places |= {(children.generation, index): path for index, path in enumerate(arguments.weights)}
     survivors = ranked[: len(arguments.survivor_weights)]
     if survivors[0].fitness is None:
         raise EvoPoseError(
@@ -37,8 +40,8 @@ def main(arguments: argparse.Namespace) -> None:
         )
     # Copies, not links: a parent may have been born many generations ago, and a link would keep that file's time.
     for survivor, target in zip(survivors, arguments.survivor_weights, strict=True):
-        with artifacts.atomic_path(target) as temporary:
-            shutil.copyfile(files[survivor.origin.generation, survivor.origin.child], temporary)
+        source = places[survivor.origin.generation, survivor.origin.child]
+        files.copy(source, target, survivor.genotype, f"survivor {survivor.rank} of generation {children.generation}")
     rows = population.population_rows(ranked, len(survivors))
     artifacts.write_csv(arguments.population, rows, population.POPULATION_COLUMNS)
     population.write(arguments.survivors, population.Parents(generation=children.generation, parents=tuple(survivors)))

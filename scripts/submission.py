@@ -10,16 +10,20 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from pipeline_lib import artifacts
-    from pipeline_lib.data import verdict
-    from pipeline_lib.evaluate import submission
+    from pipeline_lib.data import coco_json, verdict
+    from pipeline_lib.errors import about
+    from pipeline_lib.evaluate import results, submission
 
-    results = artifacts.read_json(arguments.results)
+    found = results.read(arguments.results, scored=True)
     validated = verdict.read(arguments.validation) if arguments.validation else None
-    images = [image["id"] for image in verdict.read_content(arguments.images, validated)["images"]]
-    people = submission.submission(results, images, arguments.keypoints)
+    listed = coco_json.entries(verdict.read_content(arguments.images, validated), "images", arguments.images)
+    images = [
+        coco_json.integer_of(one, "id", f"{arguments.images}, images[{place}]") for place, one in enumerate(listed)
+    ]
+    with about(arguments.results):
+        people = submission.submission(found, images, arguments.keypoints)
     submission.write(arguments.archive, people)
-    log.info("%d of %d people in %d images: %s", len(people), len(results), len(images), arguments.archive)
+    log.info("%d of %d people in %d images: %s", len(people), len(found), len(images), arguments.archive)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,12 +10,12 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib import artifacts
     from pipeline_lib.data import verdict
     from pipeline_lib.plots import summary, tables
-    from pipeline_lib.search.population import Individual, read
+    from pipeline_lib.search.population import Champion, read
 
     run = summary.Run(
         experiment=arguments.experiment,
         pools=tables.read_populations(arguments.populations),
-        champion=read(Individual, arguments.champion) if arguments.champion else None,
+        champion=read(Champion, arguments.champion) if arguments.champion else None,
         fitness=arguments.fitness,
         settings=arguments.settings,
         validation={path.stem: verdict.read(path) for path in arguments.validation},

@@ -16,13 +16,13 @@ def main(arguments: argparse.Namespace) -> None:
     settings = cli.settings(RefineConfig, arguments.settings)
     devices.check(arguments.device)
     # What is missing is said before TensorFlow takes its seconds.
-    from pipeline_lib.artifacts import read_json
     from pipeline_lib.data.records import read_manifest
+    from pipeline_lib.evaluate import results
 
     for manifest in (arguments.train_manifest, arguments.val_manifest):
         read_manifest(manifest)
     estimates = [
-        [] if path is None else read_json(path) for path in (arguments.train_estimates, arguments.val_estimates)
+        [] if path is None else results.read(path) for path in (arguments.train_estimates, arguments.val_estimates)
     ]
     devices.lease(arguments.device, arguments.accelerators, TITLE, settings.train.devices)
     log.info("%s: loading TensorFlow", TITLE)

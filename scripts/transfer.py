@@ -15,21 +15,29 @@ def main(arguments: argparse.Namespace) -> None:
     from pipeline_lib.nets import files
     from pipeline_lib.nets.inherit import inherit
     from pipeline_lib.search import population
+    from pipeline_lib.search.genotype import encode
+    from pipeline_lib.search.mutation import describe
 
     child = population.read(population.Children, arguments.children).member(arguments.member)
     if child.parent_rank is None or child.parent_rank >= len(arguments.parents):
         raise ArtifactError(
             f"{arguments.children}: {arguments.member} comes from parent {child.parent_rank}, "
-            f"{len(arguments.parents)} parents are given"
+            f"{len(arguments.parents)} parents are given; give the weights of all in the order of their ranks"
         )
     parent, weights = files.load_searched(arguments.parents[child.parent_rank])
+    if describe(parent.genotype, child.genotype) != list(child.mutations):
+        raise ArtifactError(
+            f"{arguments.parents[child.parent_rank]}: weights of {encode(parent.genotype)}, of which {arguments.member} of "
+            f"{arguments.children} is no mutation as described there; give the weights of its parent, or delete both and run "
+            "again"
+        )
     architecture = dataclasses.replace(parent, genotype=child.genotype)
     inherited, report = inherit(
         parent, weights, architecture, child.seed, donor=arguments.donor, kernels=not arguments.new_kernels
     )
     log.info("%s inherits %.1f %% of its parameters", arguments.member, 100 * report["fraction"])
     files.save(arguments.weights, architecture, inherited)
-    artifacts.write_json(arguments.report, report)
+    artifacts.write_document(arguments.report, report)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -149,7 +149,7 @@ class Config(Section):
         children = search.children_of(only.generation)
         if only.children is not None and max(only.children) >= children:
             raise ValueError(
-                f"only.children: the last child of generation {only.generation} is {children - 1}, not {max(only.children)}"
+                f"only.children: the last child of generation {only.generation} is {children - 1}, not {max(only.children)}; name children from 0 to that"
             )
         return self
 
@@ -232,8 +232,9 @@ def load(raw: Mapping[str, Any], folder: str | Path = ".") -> Config:
             raise ConfigError(
                 f"dataset: {path} cannot be read ({error.strerror}); name a file of config/datasets/"
             ) from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"dataset: {path} is not YAML ({error})") from None
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8
+            said = " ".join(str(error).split())
+            raise ConfigError(f"dataset: {path} is not YAML ({said}); correct it, as in config/datasets/") from None
     try:
         return Config.model_validate(values)
     except ValidationError as error:

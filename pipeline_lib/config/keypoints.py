@@ -26,7 +26,7 @@ class KeypointSchema(Section):
             raise ValueError(f"one sigma for each of the {len(self.names)} names is expected, {len(self.sigmas)} given")
         mentioned = {name for pair in (*self.flip_pairs, *self.skeleton) for name in pair} | set(self.upper_body)
         if unknown := sorted(mentioned - set(self.names)):
-            raise ValueError(f"{', '.join(unknown)}: not among the names")
+            raise ValueError(f"{', '.join(unknown)}: not among the names; correct one or the other")
         paired = [name for pair in self.flip_pairs for name in pair]
         if len(set(paired)) != len(paired):
             raise ValueError("a keypoint can be in one flip pair only")

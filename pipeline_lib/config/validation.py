@@ -20,7 +20,8 @@ class ValidationConfig(Section):
     """
 
     malformed_image: Drop = Field(
-        "fatal", description="An entry of `images` without integer id, file_name, or positive height and width."
+        "fatal",
+        description="An entry of `images` without integer id, file_name below the folder of images, or positive height and width.",
     )
     duplicate_image_id: Drop = Field("fatal", description="An id that an image before has; drop: the first one stays.")
     missing_image: Drop = Field("fatal", description="An image whose file is not there.")

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline_lib.errors import DataError
@@ -12,6 +13,8 @@ PERSON = 1  # COCO's category id
 
 LARGEST = 1e9
 """Pixels: no coordinate, side or area of an image is larger."""
+
+A_PATH_BELOW = "a path below the folder of images"
 
 _IDS = 2**63
 
@@ -32,7 +35,9 @@ def read(path: Place) -> dict[str, Any]:
     """The content of a COCO file; raises `DataError` when it is none."""
     content = parse(path)
     if not isinstance(content, dict) or "images" not in content:
-        raise DataError(f"{path}: not a COCO file: an object with `images` and `annotations` is expected")
+        raise DataError(
+            f"{path}: not a COCO file: an object with `images` and `annotations` is expected; correct its path, or get it again"
+        )
     return content
 
 
@@ -84,6 +89,20 @@ def not_an_integer(entry: Any, key: str) -> str:
     """What is wrong with the value `key` of an entry that is to be an integer."""
     given = entry.get(key) if isinstance(entry, dict) else None
     return f"{key} is {shown(given)}; an integer is expected, as in COCO files"
+
+
+def is_below(name: str) -> bool:
+    """Whether a file_name is a path below the folder of images: neither absolute, nor one that leads out of it."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def image_path(folder: Place, entry: Mapping[str, Any], where: str) -> Place:
+    """The file of an entry of `images`; raises `DataError` for one that is not below their `folder`."""
+    name = entry.get("file_name")
+    if not isinstance(name, str) or not name or not is_below(name):
+        raise DataError(f"{where}: file_name is {shown(name)}; {A_PATH_BELOW} is expected")
+    return folder / name
 
 
 def box(entry: Mapping[str, Any]) -> Box | None:

@@ -36,7 +36,7 @@ def join(folder: Place, images: Place, schema: KeypointSchema, annotations: Path
     """
     paths: list[Place] = sorted(folder.glob(VIDEOS), key=str)
     if not paths:
-        raise DataError(f"{folder}: no videos' files ({VIDEOS}); unpack PoseTrack's annotations there")
+        raise DataError(f"{folder}: no videos' files ({VIDEOS}); put PoseTrack's annotations there")
     joined = _Joined(images, schema)
     for path in paths:
         joined.add(path)
@@ -114,7 +114,7 @@ class _Joined:
             identity = integer_of(entry, "id", where)
             if identity in seen:
                 raise DataError(
-                    f"{where}: id {identity} occurs twice, first in {seen[identity]}; ids are unique over all videos"
+                    f"{where}: id {identity} occurs twice, first in {seen[identity]}; ids are unique over all videos, correct it, or get the files again"
                 )
             seen[identity] = path
             yield where, identity, entry
@@ -125,6 +125,7 @@ class _Joined:
         name, labelled = entry.get("file_name"), entry.get("is_labeled")
         if not isinstance(name, str) or not name:
             raise DataError(f"{where}: file_name is {name!r}; the path of a picture is expected")
+        coco_json.image_path(self._folder, entry, where)
         if not isinstance(labelled, bool):
             raise DataError(f"{where}: is_labeled is {labelled!r}; true or false is expected, as in PoseTrack 2018")
         if labelled:
@@ -159,7 +160,7 @@ def _person(identity: int, image: int, entry: Mapping[str, Any]) -> dict[str, An
 def _list(content: Mapping[str, Any], key: str, path: Place) -> list[Any]:
     entries = content.get(key)
     if not isinstance(entries, list):
-        raise DataError(f"{path}: `{key}` must be a list, as in PoseTrack 2018's files of videos")
+        raise DataError(f"{path}: `{key}` must be a list, as in PoseTrack 2018's files of videos; get it again")
     return entries
 
 

@@ -15,28 +15,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline_lib import remote
-from pipeline_lib.artifacts import read_json
+from pipeline_lib.artifacts import read_document
 from pipeline_lib.config import Augmentation, KeypointSchema, Reach
 from pipeline_lib.data import augment, crops
 from pipeline_lib.data.cache import ReadAhead, Shard
 from pipeline_lib.data.images import decode
-from pipeline_lib.data.tfrecord import decode_example
+from pipeline_lib.data.tfrecord import decode_example, masked_crc
 from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError, ConfigError, DataError, EvoPoseError, StorageError
-from pipeline_lib.explain import explain
+from pipeline_lib.explain import SHARD, explain
 from pipeline_lib.remote import Place, Remote
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-SCHEMA_VERSION = 1
 SHUFFLE_WINDOW = 8192
 """Records are permuted within groups of whole shards, in a random order, of about this many records: reads stay local."""
 
@@ -48,6 +47,29 @@ _PART = 64
 
 _ORDER_STREAM = 0
 _HEADER, _FOOTER = 12, 4  # bytes around a TFRecord: length and its checksum, checksum of the data
+
+
+class _ShardEntry(BaseModel):
+    """A shard in manifest.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    file: str = Field(pattern=SHARD)
+    examples: int = Field(ge=1)
+    bytes: int = Field(ge=1)
+    sha256: str = ""
+
+
+class _Content(BaseModel):
+    """What of manifest.json is read; the rest is for the record."""
+
+    records: Literal["images", "crops"]
+    boxes: Literal["ground_truth", "detections"]
+    keypoints: KeypointSchema
+    examples: int = Field(strict=True)
+    shards: tuple[_ShardEntry, ...]
+    crops: dict[str, Any] | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,45 +97,39 @@ def read_manifest(path: str | os.PathLike[str] | Remote) -> Manifest:
         ArtifactError: it or a shard is missing, was cut short, or the numbers contradict each other.
     """
     path = remote.place(str(path))
-    content = _content(path)
     again = CONVERT_AGAIN
     try:
-        if content["schema_version"] != SCHEMA_VERSION or content["records"] not in ("images", "crops"):
-            raise ArtifactError(
-                f"{path}: schema version {SCHEMA_VERSION} with records of images or crops is expected; {again}"
-            )
-        keypoints = KeypointSchema.model_validate(content["keypoints"])
-        folder = remote.place(content["folder"]) if "folder" in content else path.parent
-        shards = tuple(
-            Shard(folder / shard["file"], int(shard["examples"]), int(shard["bytes"]), str(shard.get("sha256", "")))
-            for shard in content["shards"]
-        )
-        cropped = crops.form(content["crops"]) if content["records"] == "crops" else None
-        manifest = Manifest(path, keypoints, content["boxes"], shards, cropped)
-        examples = content["examples"]
+        content = _Content.model_validate(_document(path, again))
+        cropped = crops.form(content.crops or {}) if content.records == "crops" else None
     except ValidationError as error:
-        raise ArtifactError(f"{path}: keypoints or crops: {explain(error)}; {again}") from None
+        raise ArtifactError(f"{path}: not a manifest of records: {explain(error)}; {again}") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a manifest of records ({error!r}); {again}") from None
-    if manifest.examples != examples:
-        raise ArtifactError(f"{path}: {examples} examples, but its shards have {manifest.examples}; {again}")
-    if examples == 0:
+        raise ArtifactError(f"{path}: not a manifest of records: crops: {error!r}; {again}") from None
+    folder = path.parent if content.folder is None else remote.place(content.folder)
+    shards = tuple(Shard(folder / one.file, one.examples, one.bytes, one.sha256) for one in content.shards)
+    manifest = Manifest(path, content.keypoints, content.boxes, shards, cropped)
+    if manifest.examples != content.examples:
+        raise ArtifactError(f"{path}: {content.examples} examples, but its shards have {manifest.examples}; {again}")
+    if not shards:
         raise ArtifactError(f"{path}: no records; check the annotations and {again}")
     for shard in shards:
-        if isinstance(shard.path, Remote):
-            continue
-        if not shard.path.is_file():
-            raise ArtifactError(f"{path}: its shard {shard.path.name} is missing; {again}")
-        if (found := shard.path.stat().st_size) != shard.bytes:
-            raise ArtifactError(f"{shard.path}: {found} bytes, {shard.bytes} according to {path.name}; {again}")
+        if isinstance(shard.path, Path):
+            if not shard.path.is_file():
+                raise ArtifactError(f"{path}: its shard {shard.path.name} is missing; {again}")
+            if (found := shard.path.stat().st_size) != shard.bytes:
+                raise ArtifactError(f"{shard.path}: {found} bytes, {shard.bytes} according to {path.name}; {again}")
+        if shard.examples > shard.bytes // (_HEADER + _FOOTER):
+            raise ArtifactError(
+                f"{path}: its shard {shard.path.name} is too short for {shard.examples} records; {again}"
+            )
     return manifest
 
 
-def _content(path: Place) -> Any:
+def _document(path: Place, again: str) -> Any:
     if isinstance(path, Path):
-        return read_json(path)
+        return read_document(path, again)
     with remote.local_copy(str(path)) as copy:
-        return read_json(copy)
+        return read_document(copy, again)
 
 
 def check_reach(manifest: Manifest, height: int, width: int, augmentation: Augmentation | None = None) -> None:
@@ -187,10 +203,13 @@ class Reader:
             descriptor = self._shards.open(place)
             try:
                 with self._lock:
-                    offset, length = self._offsets(place)[position - self._first[place]]
-                data = os.pread(descriptor, length, offset)
+                    offset, length = self._offsets(place)[position - self._first[place]].tolist()
+                data = os.pread(descriptor, length + _FOOTER, offset)
             finally:
                 os.close(descriptor)
+            data, checksum = data[:length], data[length:]
+            if masked_crc(data) != checksum:
+                raise ValueError("its checksum is another one")
             return decode_example(data)
         except (OSError, ValueError, LookupError) as error:
             raise ArtifactError(
@@ -205,8 +224,8 @@ class Reader:
     def _place(self, position: int) -> int:
         return bisect_right(self._first, position) - 1
 
-    def _index(self, place: int) -> list[tuple[int, int]]:
-        """(offset, length) of the data of every record of a shard."""
+    def _index(self, place: int) -> NDArray[np.int64]:
+        """(offset, length) of the data of every record of a shard: 16 bytes each, since they are kept."""
         shard = self.manifest.shards[place]
         found = []
         with os.fdopen(self._shards.open(place), "rb", buffering=0) as stream:
@@ -215,17 +234,18 @@ class Reader:
             while end < size:
                 stream.seek(end)
                 header = stream.read(_HEADER)
-                length = struct.unpack("<Q", header[:8])[0] if len(header) == _HEADER else size
+                whole = len(header) == _HEADER and masked_crc(header[:8]) == header[8:]
+                length = struct.unpack("<Q", header[:8])[0] if whole else size
                 found.append((end + _HEADER, length))
                 end += _HEADER + length + _FOOTER
         if end != size:
-            raise ArtifactError(f"{shard.path}: damaged after {len(found) - 1} records; {CONVERT_AGAIN}")
+            raise ArtifactError(f"{shard.path}, record {len(found) - 1}: damaged from there on; {CONVERT_AGAIN}")
         if len(found) != shard.examples:
             raise ArtifactError(
                 f"{shard.path}: {len(found)} records, {shard.examples} according to {self.manifest.path.name}; "
                 f"{CONVERT_AGAIN}"
             )
-        return found
+        return np.array(found, np.int64)
 
 
 @dataclass(frozen=True)

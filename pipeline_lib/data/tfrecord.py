@@ -17,6 +17,7 @@ Feature = bytes | np.ndarray
 
 _LENGTH_DELIMITED = 2
 _MASK_DELTA = 0xA282EAD8
+_SHIFTS = 63
 
 
 def encode_example(features: Mapping[str, Feature]) -> bytes:
@@ -33,12 +34,13 @@ def encode_example(features: Mapping[str, Feature]) -> bytes:
 def write_record(stream: BinaryIO, data: bytes) -> None:
     """Append one record: its length, the length's masked CRC-32C, the data, and their masked CRC-32C."""
     length = struct.pack("<Q", len(data))
-    stream.write(length + _masked_crc(length))
+    stream.write(length + masked_crc(length))
     stream.write(data)
-    stream.write(_masked_crc(data))
+    stream.write(masked_crc(data))
 
 
-def _masked_crc(data: bytes) -> bytes:
+def masked_crc(data: bytes) -> bytes:
+    """The checksum of a length or of a record's data, as it stands in the file."""
     crc = google_crc32c.value(data)
     rotated = (crc >> 15 | crc << 17) & 0xFFFFFFFF
     return struct.pack("<I", (rotated + _MASK_DELTA) & 0xFFFFFFFF)
@@ -60,7 +62,7 @@ def decode_example(data: bytes) -> dict[str, Any]:
     """The features of a serialised `tf.train.Example`, which must have one value or one list each.
 
     A bytes_list is a uint8 array, a float_list a float32 array, an int64_list a list of integers; the arrays lie in `data`.
-    Raises `ValueError` or `IndexError` when it is something else.
+    Raises `ValueError` or `LookupError` when it is something else.
     """
     features: dict[str, Any] = {}
     place, end = _inside(data, 1, 0, len(data))
@@ -96,6 +98,8 @@ def _read_varint(data: bytes, place: int) -> tuple[int, int]:
         value |= (group & 0x7F) << shift
         shift += 7
         place += 1
+        if shift > _SHIFTS:
+            raise ValueError("a number has more than 64 bits")
     return value | group << shift, place + 1
 
 

@@ -260,6 +260,10 @@ def _images(entries: Sequence[Any], found: _Findings, sized: bool) -> tuple[dict
         elif image_id in known:
             text = f"image id {image_id} occurs twice, first in images[{known[image_id].item.place}]"
             found.judge("duplicate_image_id", item, text)
+        elif isinstance(name := entry.get("file_name"), str) and not coco_json.is_below(name):
+            text = f"image {image_id} has file_name {coco_json.shown(name)}; {coco_json.A_PATH_BELOW} is expected"
+            found.judge("malformed_image", item, text)
+            gone.add(image_id)
         elif (image := _image(item, entry, sized)) is None:
             given = ", ".join(f"{key} {coco_json.shown(entry.get(key))}" for key in ("file_name", "height", "width"))
             text = f"image {image_id} has {given}; a file_name and positive height and width are expected"

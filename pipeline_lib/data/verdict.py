@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from pipeline_lib.artifacts import SCHEMA_VERSION, read_json, sha256, write_json
+from pipeline_lib.artifacts import SCHEMA_VERSION, read_document, sha256, write_json
 from pipeline_lib.data import coco_json
 from pipeline_lib.errors import VALIDATE_AGAIN, ArtifactError
 from pipeline_lib.explain import explain
@@ -154,7 +154,7 @@ def _unlabelled(entry: Any, keypoints: int) -> dict[str, Any] | None:
 def read(path: str | os.PathLike[str]) -> Verdict:
     """The verdict at `path`; raises `ArtifactError` naming the file and what is wrong in it."""
     try:
-        return Verdict.model_validate(read_json(path))
+        return Verdict.model_validate(read_document(path, VALIDATE_AGAIN))
     except ValidationError as error:
         raise ArtifactError(f"{path}: not the result of a validation ({explain(error)}); {VALIDATE_AGAIN}") from None
 

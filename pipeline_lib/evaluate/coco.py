@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline_lib.data import coco_json
 from pipeline_lib.data.coco_json import PERSON
 from pipeline_lib.errors import DataError
 
@@ -16,6 +17,24 @@ UNDEFINED = -1.0
 _LABELLED = "no person in the annotated images has labelled keypoints"
 _MEDIUM = "no person with labelled keypoints has a medium area (32^2 to 96^2 pixels)"
 _LARGE = "no person with labelled keypoints has a large area (96^2 pixels or more)"
+
+
+def truth(annotations: Mapping[str, Any], keypoints: int) -> dict[str, list[Any]]:
+    """What of COCO `annotations` of so many keypoints is compared with; raises `DataError` naming the entry that cannot be.
+
+    What is left out of an annotation has the value that the conversion assumes.
+    """
+    images, people = (annotations.get(name) for name in ("images", "annotations"))
+    if not isinstance(images, list) or not isinstance(people, list):
+        raise DataError("`images` and `annotations` must be lists; give person_keypoints_*.json")
+    for place, image in enumerate(images):
+        coco_json.integer_of(image, "id", f"images[{place}]")
+    found = [
+        _person(f"annotations[{place}]", person, 3 * keypoints)
+        for place, person in enumerate(people)
+        if not isinstance(person, dict) or _given(person, "category_id", PERSON) == PERSON
+    ]
+    return {"images": images, "annotations": found}
 
 
 def evaluate(
@@ -32,18 +51,14 @@ def evaluate(
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    truth, found = COCO(), COCO()
-    truth.dataset = {
-        "images": list(annotations["images"]),
+    known, found = COCO(), COCO()
+    known.dataset = {
+        **(dataset := truth(annotations, len(sigmas))),
         # Numbered anew: pycocotools takes a match with id 0 for no match.
-        "annotations": [
-            {**_person(annotation, 3 * len(sigmas)), "id": number}
-            for number, annotation in enumerate(annotations["annotations"], start=1)
-            if _given(annotation, "category_id", PERSON) == PERSON
-        ],
+        "annotations": [{**person, "id": number} for number, person in enumerate(dataset["annotations"], start=1)],
         "categories": [{"id": PERSON, "name": "person"}],
     }
-    images = {image["id"] for image in truth.dataset["images"]}
+    images = {image["id"] for image in known.dataset["images"]}
     for index, result in enumerate(results):
         if result["image_id"] not in images:
             raise DataError(
@@ -57,10 +72,10 @@ def evaluate(
             )
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        truth.createIndex()
+        known.createIndex()
         if results:  # loadRes fails on an empty list
-            found = truth.loadRes([dict(result) for result in results])
-        evaluation = COCOeval(truth, found, "keypoints")
+            found = known.loadRes([dict(result) for result in results])
+        evaluation = COCOeval(known, found, "keypoints")
         evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
         evaluation.params.imgIds = sorted(images)
         evaluation.params.catIds = [PERSON]
@@ -71,7 +86,7 @@ def evaluate(
     metrics = dict(zip(METRICS, map(float, evaluation.stats), strict=True))
     persons = sum(
         bool(person["num_keypoints"]) and not person.get("iscrowd", 0) and person["image_id"] in images
-        for person in truth.dataset["annotations"]
+        for person in known.dataset["annotations"]
     )
     return {
         "metrics": metrics,
@@ -96,8 +111,12 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines + [f"{metric} is undefined: {why}" for metric, why in explained.items()])
 
 
-def _person(annotation: Mapping[str, Any], numbers: int) -> dict[str, Any]:
+def _person(place: str, annotation: Any, numbers: int) -> dict[str, Any]:
     """An annotation with all that pycocotools wants; what is left out has the value that the conversion assumes."""
+    if not isinstance(annotation, dict):
+        raise DataError(
+            f"{place}: {coco_json.shown(annotation)} is no annotation; COCO keypoint annotations are expected"
+        )
     where = f"annotation {annotation.get('id')}"
     crowd = int(bool(_given(annotation, "iscrowd", 0)))
     keypoints = _given(annotation, "keypoints", [0] * numbers if crowd else None)
@@ -105,6 +124,14 @@ def _person(annotation: Mapping[str, Any], numbers: int) -> dict[str, Any]:
         keypoints is None
     ):
         raise DataError(f"{where}: {', '.join(missing)} missing; COCO keypoint annotations are expected")
+    if coco_json.box(annotation) is None:
+        raise DataError(f"{where}: bbox is {coco_json.shown(annotation['bbox'])}; four numbers are expected")
+    if not isinstance(keypoints, list | tuple) or not all(map(coco_json.is_number, keypoints)):
+        raise DataError(f"{where}: keypoints is {coco_json.shown(keypoints)}; a list of numbers is expected")
+    for name in ("area", "num_keypoints"):
+        if annotation.get(name) is not None and not coco_json.is_number(annotation[name]):
+            raise DataError(f"{where}: {name} is {coco_json.shown(annotation[name])}; a number is expected")
+    coco_json.integer_of(annotation, "image_id", where)
     if len(keypoints) != numbers:
         raise DataError(
             f"{where}: {len(keypoints)} keypoint numbers instead of {numbers}; does the data set's "

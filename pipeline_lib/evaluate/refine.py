@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,6 +17,7 @@ from pipeline_lib.data.refinement import extent
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.evaluate.flip import mirror
 from pipeline_lib.evaluate.predict import PROGRESS_SECONDS, to_image
+from pipeline_lib.remote import Place
 
 if TYPE_CHECKING:
     import keras
@@ -78,7 +78,7 @@ def on_crops(network: "keras.Model", sigma: float) -> Refiner:
 def refine(
     refiner: Refiner,
     results: Sequence[Mapping[str, Any]],
-    images: Mapping[int, Path],
+    images: Mapping[int, Place],
     *,
     size: tuple[int, int],
     schema: KeypointSchema,
@@ -145,7 +145,7 @@ def _points(
 
 def _crops(
     results: Sequence[Mapping[str, Any]],
-    images: Mapping[int, Path],
+    images: Mapping[int, Place],
     upright: Collection[int],
     size: tuple[int, int],
     schema: KeypointSchema,

@@ -55,7 +55,9 @@ def write(path: Path, people: Sequence[Mapping[str, Any]]) -> None:
     alike. For the server, <images> is val2017 or test-dev2017.
     """
     if not NAME.fullmatch(path.name):
-        raise ConfigError(f"{path}: the server expects a file person_keypoints_<images>_<algorithm>_results.zip")
+        raise ConfigError(
+            f"{path}: the server expects a file person_keypoints_<images>_<algorithm>_results.zip; name it so"
+        )
     entry = zipfile.ZipInfo(f"{path.stem}.json", EARLIEST)
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.create_system = 3  # Unix, whatever this is, and readable by everybody there
@@ -76,7 +78,9 @@ def _person(where: str, result: Any, images: set[int], keypoints: int) -> dict[s
             f"{where}: image {image!r} is not among the {len(images)} images; name the list of those that were predicted"
         )
     if result["category_id"] != PERSON:
-        raise DataError(f"{where}: category {result['category_id']!r}; only persons ({PERSON}) have keypoints")
+        raise DataError(
+            f"{where}: category {result['category_id']!r}; only persons ({PERSON}) have keypoints, leave it out"
+        )
     if not isinstance(numbers, Sequence) or len(numbers) != 3 * keypoints:
         raise DataError(f"{where}: 3 numbers for each of {keypoints} keypoints are expected")
     if not all(map(_is_finite, [*numbers, score])):

@@ -1,18 +1,20 @@
 """Weights files: a network's tensors and, in the header, the architecture that they belong to, and its keypoints' names."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 from numpy.typing import NDArray
 
-from pipeline_lib.artifacts import load_metadata, load_weights, save_weights, weights_size
+from pipeline_lib.artifacts import AGAIN, atomic_path, load_metadata, load_weights, save_weights, weights_size
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.nets.inherit import check_weights
 from pipeline_lib.nets.layers import Network, Weights, tensors
 from pipeline_lib.nets.registry import Published, from_json, is_refiner
 from pipeline_lib.nets.spec import Architecture
+from pipeline_lib.search.genotype import Nesting, encode, key
 
 ARCHITECTURE, KEYPOINTS, FAILURE = "architecture", "keypoints", "failure"
 
@@ -74,7 +76,7 @@ def load_any(path: str | PathLike[str]) -> tuple[Network, Weights]:
     try:
         check_weights(network, weights)
     except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error}") from None
+        raise ArtifactError(f"{path}: {error}; {AGAIN}") from None
     return network, weights
 
 
@@ -94,10 +96,10 @@ def load_keypoints(path: str | PathLike[str]) -> tuple[str, ...] | None:
             raise ValueError("a list of names is expected")
     except ValueError as error:
         raise ArtifactError(
-            f"{path}: the keypoints in its header are not as written by this version ({error})"
+            f"{path}: the keypoints in its header are not as written by this version ({error}); {AGAIN}"
         ) from None
     if len(names) != (expected := _network(path, metadata).keypoints):
-        raise ArtifactError(f"{path}: its header names {len(names)} keypoints, its network has {expected}")
+        raise ArtifactError(f"{path}: its header names {len(names)} keypoints, its network has {expected}; {AGAIN}")
     return tuple(names)
 
 
@@ -112,6 +114,18 @@ def load_architecture(path: str | PathLike[str]) -> Architecture:
     return _searched(path, _network(path, load_metadata(path)))
 
 
+def copy(source: str | PathLike[str], target: str | PathLike[str], genotype: Nesting, what: str) -> None:
+    """Copy the weights of `what`, which has this genotype, as they are; raises `ArtifactError` for others, or damaged ones."""
+    found = _searched(source, _network(source, load_metadata(source, check=True))).genotype
+    if found != key(genotype):
+        raise ArtifactError(
+            f"{source}: weights of {encode(found)}, but {what} is {encode(genotype)}; give its own, or delete this file and "
+            "run again"
+        )
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
 def load_failure(path: str | PathLike[str]) -> str | None:
     """Why the training behind a weights file failed; None if it did not."""
     return load_metadata(path).get(FAILURE)
@@ -119,14 +133,21 @@ def load_failure(path: str | PathLike[str]) -> str | None:
 
 def _searched(path: str | PathLike[str], network: Network) -> Architecture:
     if not isinstance(network, Architecture):
-        raise ArtifactError(f"{path}: a search network is expected, with a genotype; these are weights of another one")
+        raise ArtifactError(
+            f"{path}: weights of a search network are expected, with a genotype, but these are of another one; give those of a "
+            "child, a parent or the champion"
+        )
     return network
 
 
 def _network(path: str | PathLike[str], metadata: Mapping[str, str]) -> Network:
     if ARCHITECTURE not in metadata:
-        raise ArtifactError(f"{path}: its header names no architecture; it was not written by this workflow")
+        raise ArtifactError(
+            f"{path}: its header names no architecture, it was not written by this workflow; give a weights file of it"
+        )
+    if unknown := sorted(metadata.keys() - {ARCHITECTURE, KEYPOINTS, FAILURE}):
+        raise ArtifactError(f"{path}: its header has an unknown entry {unknown[0]!r}; {AGAIN}, or update the workflow")
     try:
         return from_json(metadata[ARCHITECTURE])
     except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error}") from None
+        raise ArtifactError(f"{path}: {error}; {AGAIN}") from None

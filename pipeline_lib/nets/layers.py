@@ -6,6 +6,7 @@ the same list, so that the two cannot drift. Weights are keyed `layer/variable`.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol, Self
@@ -28,6 +29,9 @@ FINAL_SCALE = 1 / 3
 TRUNCATION = 2.0
 TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of a standard normal cut at two sigma; Keras divides by it to keep the variance."""
+
+MOST_PARAMETERS = 2**30
+"""A hundred times those of the largest network of the paper's; more is a mistake, to be found before memory is asked for."""
 
 Size = tuple[int, int]
 Block = tuple[int, int]
@@ -199,7 +203,7 @@ class Stored:
         """What `to_json` wrote; raises `ArtifactError` for any other text, and for a network that cannot be."""
         try:
             return cls(**json.loads(text))
-        except (TypeError, ValueError, ConfigError) as error:
+        except (TypeError, ValueError, OverflowError, ConfigError) as error:
             raise ArtifactError(f"architecture {text[:200]!r}: not as written by this version ({error})") from None
 
 
@@ -345,7 +349,7 @@ def count_network(network: Network) -> dict[str, int]:
     Parameters include batch normalisation's moving statistics; multiply-adds are those of all convolutions, transposed
     ones at their input resolution.
     """
-    sizes = [(int(np.prod(tensor.shape)), tensor.trainable) for tensor in tensors(network)]
+    sizes = [(math.prod(tensor.shape), tensor.trainable) for tensor in tensors(network)]
     return {
         "parameters": sum(size for size, _ in sizes),
         "trainable": sum(size for size, trainable in sizes if trainable),
@@ -363,8 +367,14 @@ def initial_weights(network: Network, seed: int) -> Weights:
     """New float32 weights, keyed `layer/variable`.
 
     Each tensor has its own random stream, addressed by (seed, its name): a block more or less changes no other tensor.
+    Raises `ConfigError` for a network that nobody wants to have in memory.
     """
-    return {tensor.name: _initial(tensor, seed) for tensor in tensors(network)}
+    specs = tensors(network)
+    if (parameters := sum(math.prod(tensor.shape) for tensor in specs)) > MOST_PARAMETERS:
+        raise ConfigError(
+            f"a network of {parameters:,} parameters, at most {MOST_PARAMETERS:,} are allowed; correct its genotype"
+        )
+    return {tensor.name: _initial(tensor, seed) for tensor in specs}
 
 
 def _initial(tensor: TensorSpec, seed: int) -> NDArray[np.float32]:

@@ -102,12 +102,12 @@ class Published(Stored):
 
     def __post_init__(self) -> None:
         if self.network not in _RECIPES:
-            raise ConfigError(f"unknown network {self.network!r}; known are {', '.join(NAMES)}")
+            raise ConfigError(f"unknown network {self.network!r}; known are {', '.join(NAMES)}; name one of these")
         if self.height < STRIDE or self.width < STRIDE or self.height % STRIDE or self.width % STRIDE:
             near = [max(1, round(side / STRIDE)) * STRIDE for side in (self.height, self.width)]
             raise ConfigError(
                 f"input {self.height}x{self.width} is not divisible by the overall stride {STRIDE} of {self.network}; "
-                f"the nearest size that is: {near[0]}x{near[1]}"
+                f"use another, the nearest size that is: {near[0]}x{near[1]}"
             )
         if self.keypoints < 1:
             raise ConfigError(f"{self.network}: a positive number of keypoints is expected, not {self.keypoints}")
@@ -125,7 +125,7 @@ def from_json(text: str) -> Network:
     """The network that its `to_json` wrote into a weights file; raises `ArtifactError` for any other text."""
     try:
         published = "network" in json.loads(text)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(f"architecture {text[:200]!r}: not as written by this version ({error})") from None
     return Published.from_json(text) if published else Architecture.from_json(text)
 

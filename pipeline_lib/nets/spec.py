@@ -11,6 +11,8 @@ from typing import Self
 import numpy as np
 
 from pipeline_lib.config import HEAD_STRIDE, PAPER_SPACE, STEM_STRIDE, SearchSpace
+from pipeline_lib.config.fields import CHANNELS, EXPANSION, KERNEL, MODULE_BLOCKS, SIDE
+from pipeline_lib.config.fields import STRIDE as LARGEST_STRIDE
 from pipeline_lib.errors import ConfigError
 from pipeline_lib.nets.layers import (
     IMAGE,
@@ -31,6 +33,17 @@ __all__ = ["IMAGE", "Architecture", "block_name", "count", "initial_weights", "t
 
 STEM_KERNEL = 3
 HEAD_KERNEL = 3
+MOST = {
+    **dict.fromkeys(("height", "width"), SIDE),
+    **dict.fromkeys(("keypoints", "stem", "head"), CHANNEL_UNIT * CHANNELS),
+    "head_layers": 12,
+    "final_kernel": KERNEL,
+    "expansion": EXPANSION,
+    "scale": 100,
+}
+MOST_GENES = (MODULE_BLOCKS, KERNEL, CHANNELS, LARGEST_STRIDE)
+"""Those of the configuration: what a damaged header asks for beyond them is refused before memory is."""
+
 FINAL = "final_conv"
 """Name of the layer that gives the heat maps."""
 
@@ -81,6 +94,12 @@ class Architecture(Stored):
             value = getattr(self, name)
             if min(value if isinstance(value, tuple) else (value,)) <= 0:
                 raise ConfigError(f"{name} {value}: a positive number is expected")
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if max(value if isinstance(value, tuple) else (value,)) > most:
+                raise ConfigError(f"{name} {value}: at most {most} is expected")
+        if any(gene > most for row in self.genotype for gene, most in zip(row, MOST_GENES, strict=True)):
+            raise ConfigError(f"genotype {self.genotype}: at most {MOST_GENES} in each row are expected")
         if self.head_layers < 0:
             raise ConfigError(f"head_layers {self.head_layers}: 0 or more is expected")
         stride = self.overall_stride
@@ -88,7 +107,7 @@ class Architecture(Stored):
             height, width = (max(1, round(side / stride)) * stride for side in (self.height, self.width))
             raise ConfigError(
                 f"input {self.height}x{self.width} is not divisible by the network's overall stride {stride}; "
-                f"the nearest size that is: {height}x{width}"
+                f"use another, the nearest size that is: {height}x{width}"
             )
 
     @classmethod

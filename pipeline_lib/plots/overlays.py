@@ -17,6 +17,7 @@ from pipeline_lib.config import KeypointSchema
 from pipeline_lib.data.images import read
 from pipeline_lib.errors import ConfigError, DataError
 from pipeline_lib.plots import style
+from pipeline_lib.remote import Place
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
@@ -180,7 +181,7 @@ def _apply(matrix: Floats, keypoints: Floats) -> Floats:
 
 def sheet(
     people: Sequence[Person],
-    images: Mapping[int, Path],
+    images: Mapping[int, Place],
     schema: KeypointSchema,
     title: str = "",
     upright: Collection[int] = (),

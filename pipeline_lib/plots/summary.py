@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.artifacts import SCHEMA_VERSION, read_json
+from pipeline_lib.artifacts import SCHEMA_VERSION, read_document
 from pipeline_lib.data.verdict import Verdict
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.plots import comparison, pages
@@ -71,7 +71,7 @@ def read_metrics(paths: Iterable[str | PathLike[str]]) -> list[Metrics]:
         name = _METRICS_FILE.fullmatch(path.name)
         if name is None:
             raise ArtifactError(f"{path}: a file <network>/metrics_<boxes>.json is expected")
-        content = read_json(path)
+        content = read_document(path)
         try:
             values = {metric: float(content["metrics"][metric]) for metric in METRICS}
             read = Metrics(

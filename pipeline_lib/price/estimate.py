@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline_lib.artifacts import SCHEMA_VERSION, read_json
+from pipeline_lib.artifacts import SCHEMA_VERSION, read_document
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.explain import explain
 from pipeline_lib.price.speed import Speed
@@ -106,10 +106,9 @@ class Estimate:
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Self:
         """Of a plan.json; raises `ArtifactError` for another content."""
-        content = read_json(path)
+        content = read_document(path, "delete it, or make it again with scripts/plan.py")
         try:
-            if content.pop("schema_version") != SCHEMA_VERSION:
-                raise ValueError(f"schema version {SCHEMA_VERSION} is expected")
+            del content["schema_version"]
             return TypeAdapter(cls).validate_python(content)
         except ValidationError as error:
             problem = explain(error)

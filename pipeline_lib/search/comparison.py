@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, NamedTuple
 
+from pipeline_lib.artifacts import AGAIN, read_document
 from pipeline_lib.errors import ArtifactError
 from pipeline_lib.search import mutation
 from pipeline_lib.search.population import Children
@@ -14,6 +16,14 @@ COLUMNS = (
     *("child", "mutation", "inherited", "transferred_initial", "transferred_final"),
     *("scratch_initial", "scratch_final", "control_initial", "control_final"),
 )
+
+
+def inherited(path: str | PathLike[str]) -> float:
+    """The fraction of its parameters that a child inherits, of its inheritance.json; raises `ArtifactError`."""
+    found = read_document(path).get("fraction")
+    if not isinstance(found, int | float) or not 0 <= found <= 1:
+        raise ArtifactError(f"{path}: fraction is {found!r}, a number from 0 to 1 is expected; {AGAIN}")
+    return float(found)
 
 
 def rows(
@@ -36,7 +46,7 @@ def rows(
     if {len(inherited), len(transferred), len(scratch)} != {len(children.children)}:
         raise ArtifactError(
             f"{len(children.children)} children need as many reports of inheritance, histories and histories of twins; "
-            f"{len(inherited)}, {len(transferred)} and {len(scratch)} are given"
+            f"{len(inherited)}, {len(transferred)} and {len(scratch)} are given; give one of each"
         )
     ends = [[_ends(history, f"{name} {child.index}") for child, history in zip(children.children, each, strict=True)]
             for name, each in (("child", transferred), ("twin", scratch))]  # fmt: skip
@@ -44,7 +54,9 @@ def rows(
     steps = {end.steps for end in (*ends[0], *ends[1], control_ends) if end.final is not None}
     if len(steps) > 1:
         listed = ", ".join(map(str, sorted(steps)))
-        raise ArtifactError(f"the compared trainings have different lengths: {listed} steps")
+        raise ArtifactError(
+            f"the compared trainings have different lengths: {listed} steps; delete the shorter ones and run again"
+        )
     return [
         {
             "child": child.index,

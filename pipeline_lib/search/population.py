@@ -6,21 +6,22 @@ another Gamma or target can rank the same scores anew.
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from pipeline_lib.artifacts import SCHEMA_VERSION, read_csv, read_json, write_json
-from pipeline_lib.config import Genotype, NonNegative, Positive, Section
+from pipeline_lib.artifacts import AGAIN, SCHEMA_VERSION, read_csv, read_document, write_json
+from pipeline_lib.config import Genotype, NonNegative, Positive, SearchSpace, Section
 from pipeline_lib.errors import ArtifactError, ConfigError, EvoPoseError
 from pipeline_lib.explain import explain
 from pipeline_lib.search.breed import Fallback, Offspring
 from pipeline_lib.search.fitness import fitness
-from pipeline_lib.search.genotype import Nesting, decode_text, encode, key
+from pipeline_lib.search.genotype import COLUMNS, Key, Nesting, decode_text, encode, key, validate
 from pipeline_lib.search.selection import select
 
 Document = TypeVar("Document", bound=BaseModel)
+Loss = Annotated[float, Field(strict=True, ge=0)]
 
 POPULATION_COLUMNS = (
     *("rank", "generation", "child", "loss", "parameters", "multiply_adds", "fitness", "status", "survivor"),
@@ -48,6 +49,16 @@ class Child(Section):
     mutations: tuple[dict[str, Any], ...] = ()
     fallback: Fallback | None = None
 
+    @field_validator("mutations")
+    @classmethod
+    def _as_described(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        """See `mutation.describe`."""
+        for change in value:
+            numbers = [change.get(name) for name in ("module", "before", "after")]
+            if change.get("kind") not in COLUMNS or not all(type(number) is int for number in numbers):
+                raise ValueError(f"kind (one of {', '.join(COLUMNS)}), module, before and after are expected")
+        return value
+
 
 class Children(Section):
     """children.json: the children of a generation."""
@@ -56,41 +67,59 @@ class Children(Section):
     generation: NonNegative
     children: tuple[Child, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _numbered(self) -> Self:
+        if [child.index for child in self.children] != list(range(len(self.children))):
+            raise ValueError("children: their indices are to be 0, 1, 2, ... in this order")
+        return self
+
     def member(self, name: str) -> Child:
         """The child of a member's folder, such as child_03 or its twin scratch_03."""
         number = name.rpartition("_")[2]
         if not (number.isascii() and number.isdecimal()) or int(number) >= len(self.children):
             raise ArtifactError(
-                f"{name}: generation {self.generation} has {len(self.children)} children; child_00 is the first of them"
+                f"{name}: generation {self.generation} has {len(self.children)} children; name one of them, the first is "
+                "child_00"
             )
         return self.children[int(number)]
 
 
-class Score(Section):
-    """score.json: what training measured; J is not in it, since only selection knows Gamma and T."""
+class _Measured(Section):
+    """What a training came to."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
     genotype: Genotype
-    loss: float | None = Field(description="Smallest validation loss; null when the training failed.")
-    epoch: NonNegative | None
+    loss: Loss | None = Field(description="Smallest validation loss; null when the training failed.")
     parameters: Positive
     multiply_adds: Positive
     status: Literal["ok", "failed"]
     reason: str = Field("", description="Why the training failed.")
 
+    @model_validator(mode="after")
+    def _of_a_training(self) -> Self:
+        if self.status == "ok" and self.loss is None:
+            raise ValueError("loss: a number is expected where the status is ok")
+        return self
 
-class Individual(Section):
+
+class Score(_Measured):
+    """score.json: what training measured; J is not in it, since only selection knows Gamma and T."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    epoch: NonNegative | None
+
+
+class Individual(_Measured):
     """A member of the pool, ranked."""
 
     rank: NonNegative
-    genotype: Genotype
-    loss: float | None
-    parameters: Positive
-    multiply_adds: Positive
-    status: Literal["ok", "failed"]
-    reason: str = ""
-    fitness: float | None
+    fitness: Loss | None
     origin: Origin
+
+
+class Champion(Individual):
+    """champion.json: the best survivor of the last generation."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
 
 
 class Parents(Section):
@@ -100,13 +129,45 @@ class Parents(Section):
     generation: NonNegative
     parents: tuple[Individual, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _ranked(self) -> Self:
+        check_ranks(self.parents)
+        if max(parent.origin.generation for parent in self.parents) > self.generation:
+            raise ValueError(f"parents: one was born after generation {self.generation}")
+        return self
+
+
+def check_ranks(ranked: Sequence[Individual]) -> None:
+    """Raise `ValueError` when individuals are not in their order, or one occurs twice."""
+    if [one.rank for one in ranked] != list(range(len(ranked))):
+        raise ValueError("the ranks are to be 0, 1, 2, ... in this order")
+    if len({(one.origin.generation, one.origin.child) for one in ranked}) < len(ranked):
+        raise ValueError("one of them occurs twice, by its generation and child")
+    values = [np.inf if one.fitness is None else one.fitness for one in ranked]
+    if values != sorted(values):
+        raise ValueError("their fitness is to rise with the rank")
+
+
+def check_space(ranked: Sequence[Individual], space: SearchSpace, ancestor: Nesting, path: str | PathLike[str]) -> None:
+    """Raise `ArtifactError` when one of the individuals in the file `path` is none of the search space."""
+    for one in ranked:
+        try:
+            validate(one.genotype, space, ancestor)
+        except ConfigError as error:
+            raise ArtifactError(
+                f"{path}, rank {one.rank}: of another search space: {error}; search in its own folder, or set search.space "
+                "and search.ancestor to those that it was made with"
+            ) from None
+
 
 def read(model: type[Document], path: str | PathLike[str]) -> Document:
     """The document at `path`; raises `ArtifactError` naming the file and what is wrong in it."""
     try:
-        return model.model_validate(read_json(path))
+        return model.model_validate(read_document(path))
     except ValidationError as error:
-        raise ArtifactError(f"{path}: not a valid {model.__name__.lower()} document: {explain(error)}") from None
+        raise ArtifactError(
+            f"{path}: not a valid {model.__name__.lower()} document: {explain(error)}; {AGAIN}"
+        ) from None
 
 
 def write(path: str | PathLike[str], document: BaseModel) -> None:
@@ -144,12 +205,40 @@ def next_generation(parents: Parents, offspring: Sequence[Offspring], seed: int)
     )
 
 
+def read_genotypes(path: str | PathLike[str]) -> tuple[list[dict[str, str]], list[Key]]:
+    """The rows of genotypes.csv, and their genotypes; raises `ArtifactError` naming the file and line."""
+    rows, found = read_csv(path), []
+    for line, row in enumerate(rows, start=2):
+        if row.keys() != set(GENOTYPE_COLUMNS):
+            raise ArtifactError(f"{path}: the columns {', '.join(GENOTYPE_COLUMNS)} are expected; {AGAIN}")
+        try:
+            found.append(key(decode_text(row["genotype"])))
+        except ConfigError as error:
+            raise ArtifactError(f"{path}, line {line}: {error}; delete the file and run again") from None
+    return rows, found
+
+
 def genotype_rows(children: Children) -> list[dict[str, Any]]:
     """The rows of genotypes.csv that a generation adds."""
     return [
         {"generation": children.generation, "child": child.index, "genotype": encode(child.genotype)}
         for child in children.children
     ]
+
+
+def read_history(path: str | PathLike[str]) -> list[dict[str, str]]:
+    """The rows of history.csv; raises `ArtifactError` naming a line whose epoch, step or losses are no numbers."""
+    rows = read_csv(path)
+    if not rows:
+        raise ArtifactError(f"{path}: has no rows; {AGAIN}")
+    for line, row in enumerate(rows, start=2):
+        try:
+            int(row["epoch"]), int(row["step"]), float(row["val_loss"]), float(row.get("loss") or 0)
+        except KeyError as error:
+            raise ArtifactError(f"{path}: there is no column {error.args[0]}; {AGAIN}") from None
+        except ValueError as error:
+            raise ArtifactError(f"{path}, line {line}: {error}; delete the file and run again") from None
+    return rows
 
 
 def best_epoch(history: Sequence[Mapping[str, str]]) -> tuple[float | None, int | None]:
@@ -197,7 +286,7 @@ def rank(
     """
     if len(scores) != len(children.children):
         raise ArtifactError(
-            f"{len(scores)} scores for {len(children.children)} children of generation {children.generation}"
+            f"{len(scores)} scores for {len(children.children)} children of generation {children.generation}; give one of each"
         )
     pool: list[tuple[Score | Individual, Origin]] = []
     for child, score in zip(children.children, scores, strict=True):
@@ -254,13 +343,17 @@ def read_pool(path: str | PathLike[str]) -> list[Individual]:
                 origin=Origin(generation=int(row["generation"]), child=int(row["child"])),
             )
         except KeyError as error:
-            raise ArtifactError(f"{path}: there is no column {error.args[0]}; make the file again") from None
+            raise ArtifactError(f"{path}: there is no column {error.args[0]}; delete it and run again") from None
         except (ConfigError, ValueError) as error:
             problem = explain(error) if isinstance(error, ValidationError) else error
-            raise ArtifactError(f"{path}, line {line}: {problem}; make the file again") from None
+            raise ArtifactError(f"{path}, line {line}: {problem}; delete the file and run again") from None
         pool.append(individual)
     if not pool:
-        raise ArtifactError(f"{path}: has no rows; delete it and run again")
+        raise ArtifactError(f"{path}: has no rows; {AGAIN}")
+    try:
+        check_ranks(pool)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error}; {AGAIN}") from None
     return pool
 
 

@@ -118,7 +118,7 @@ def train(
     else:
         initial, inheritance = pretrained.inherit_refiner(settings.pretrained, network, seed, schema.names)
         log.info("refiner: %s", pretrained.summary(inheritance))
-    artifacts.write_json(report, inheritance)
+    artifacts.write_document(report, inheritance)
     verdicts = [None if path is None else verdict.read(path) for path in (train_validation, val_validation)]
     training, validation = (
         partial(refinement.dataset, people=refinement.read_people(path, schema, estimates, said))

@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from pipeline_lib import artifacts, cli, devices
 from tests.benchmarks.measure import Row, Settings
 
-BENCHMARKS = ("pipeline", "step", "start", "dag")
+BENCHMARKS = ("pipeline", "step", "start", "dag", "memory")
 
 
 def main(arguments: argparse.Namespace) -> None:

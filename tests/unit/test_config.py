@@ -181,7 +181,7 @@ def test_what_is_wrong_is_named(change, expected):
             "search.ancestor.6: 4 entries are expected, 2 given",
         ),
         ({"search__space": [1]}, "search.space: a section is expected (given: [1])"),
-        ({"dataset": None}, "dataset: Field required"),
+        ({"dataset": None}, "dataset: Field required, give it a value"),
         (
             {"search__generations": "2"},
             "search.generations: an integer is expected; write it without quotation marks (given: '2')",

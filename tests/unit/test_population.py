@@ -192,7 +192,7 @@ def test_a_pool_comes_back_and_is_ranked_anew(tmp_path):
         ("ok", "fine", r"p\.csv, line 2: status: .*fine"),
         ("failed", "lost", r"p\.csv, line 3: status: .*lost"),
         ("1.3.2.1-", "", r"p\.csv, line \d: genotype .*: 7 rows"),
-        ("fitness", "J", r"p\.csv: there is no column fitness; make the file again"),
+        ("fitness", "J", r"p\.csv: there is no column fitness; delete it and run again"),
     ],
 )
 def test_damaged_pools_are_named(tmp_path, old, new, expected):

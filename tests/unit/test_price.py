@@ -237,7 +237,7 @@ def test_the_file_says_the_same_again(tmp_path):
     assert estimate.Estimate.read(tmp_path / "plan.json") == found
     for change in ({"schema_version": 99}, {"rows": 3}, {"price": "much"}):
         artifacts.write_json(tmp_path / "plan.json", {**found.to_json(), **change})
-        with pytest.raises(ArtifactError, match=r"plan.json: not an estimate .*scripts/plan.py"):
+        with pytest.raises(ArtifactError, match=r"plan.json: .*scripts/plan.py"):
             estimate.Estimate.read(tmp_path / "plan.json")
 
 

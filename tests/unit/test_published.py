@@ -286,7 +286,9 @@ def test_weights_files(tmp_path: Path) -> None:
     for name, array in weights.items():
         np.testing.assert_array_equal(values[name], array)
     for reader in (files.load_searched, files.load_architecture):
-        with pytest.raises(ArtifactError, match=r"b0\.safetensors: a search network is expected, with a genotype"):
+        with pytest.raises(
+            ArtifactError, match=r"b0\.safetensors: weights of a search network are expected, with a genotype"
+        ):
             reader(path)
     searched = Architecture(ANCESTOR, 64, 96, 5)
     files.save(tmp_path / "searched.safetensors", searched, initial_weights(searched, 0))

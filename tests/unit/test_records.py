@@ -254,13 +254,15 @@ def test_a_record_of_something_else_is_named(tmp_path: Path, content: bytes) -> 
     ("changes", "message"),
     [
         ({"examples": 10}, "10 examples, but its shards have 9"),
-        ({"schema_version": 2}, "schema version 1"),
-        ({"records": "boxes"}, "with records of images or crops is expected"),
+        ({"schema_version": 2}, "schema_version is 2, written by a newer version"),
+        ({"records": "boxes"}, "not a manifest of records: records: "),
         ({"records": "crops"}, "not a manifest"),
         ({"shards": [{"file": "x"}]}, "not a manifest"),
         ({"shards": [], "examples": 0}, "no records"),
         ({"keypoints": {"names": []}}, "keypoints"),
-        ({"shards": [{"file": "gone.tfrecord", "examples": 9, "bytes": 1}]}, r"gone\.tfrecord is missing"),
+        ({"shards": [{"file": "7-of-9.tfrecord", "examples": 9, "bytes": 1}]}, r"7-of-9\.tfrecord is missing"),
+        ({"shards": [{"file": "../7-of-9.tfrecord", "examples": 9, "bytes": 1}]}, "the name of a shard beside"),
+        ({"boxes": "none"}, "not a manifest of records: boxes: "),
         ({"shards": [{"file": "00000-of-00003.tfrecord", "examples": 9, "bytes": 1}]}, "1 according to"),
     ],
 )
@@ -299,7 +301,7 @@ def test_damage_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         read(damage(write(tmp_path), fewer))
     path = write(tmp_path)
     cut(path)
-    with pytest.raises(ArtifactError, match=r"00001-of-00003\.tfrecord: damaged after 2 records"):
+    with pytest.raises(ArtifactError, match=r"00001-of-00003\.tfrecord, record 2: damaged from there on"):
         read(damage(path, lambda shards: None))
     with pytest.raises(
         DataError, match=r"00001-of-00003\.tfrecord, record 1 \(image 1005\): the image cannot be decoded"

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline_lib.artifacts import read_csv, read_json, sha256, write_csv
+from pipeline_lib.artifacts import read_csv, read_document, read_json, sha256, write_csv
 from pipeline_lib.config import SearchSpace
 from pipeline_lib.nets import files
 from pipeline_lib.nets.inherit import inherit
@@ -251,7 +251,7 @@ def test_children_inherit_from_the_parent_of_their_rank(run):
         assert architecture == network(child["genotype"])
         expected, report = inherit(parent, donor, architecture, child["seed"])
         same(weights, expected)
-        assert read_json(place / "inheritance.json") == json.loads(json.dumps(report))
+        assert read_json(place / "inheritance.json") == {"schema_version": 1, **json.loads(json.dumps(report))}
         assert weights["stem_conv/kernel"].tobytes() == donor["stem_conv/kernel"].tobytes()
 
 
@@ -343,7 +343,7 @@ def test_transfer_of_the_published_program(run, tmp_path):
     network = dataclasses.replace(parent, genotype=key(child["genotype"]))
     expected, report = inherit(parent, weights, network, child["seed"], donor="network", kernels=False)
     same(files.load(tmp_path / "initial.safetensors")[1], expected)
-    assert read_json(tmp_path / "inheritance.json") == report
+    assert read_json(tmp_path / "inheritance.json") == {"schema_version": 1, **report}
 
 
 def test_small_networks_survive_better_ones(copy):
@@ -427,7 +427,8 @@ def test_twins_and_comparison(copy):
 def test_champion(run, tmp_path):
     arguments = ["--parents", run / "gen_1/parents.json", "--parent-weights", run / "gen_1/parents/0.safetensors"]
     program(tmp_path, "champion", *arguments, "--champion", "champion.json", "--weights", "champion.safetensors")
-    assert read_json(tmp_path / "champion.json") == read_json(run / "gen_1/parents.json")["parents"][0]
+    best = read_json(run / "gen_1/parents.json")["parents"][0]
+    assert read_json(tmp_path / "champion.json") == {"schema_version": 1, **best}
     old = (run / "gen_1/parents/0.safetensors").read_bytes()
     assert (tmp_path / "champion.safetensors").read_bytes() == old
     arguments = ["--parents", run / "gen_1/parents.json", "--parent-weights", run / "gen_1/parents/1.safetensors"]
@@ -454,7 +455,7 @@ def scale(run, folder, **settings):
     champion, donor = files.load(source)
     return SimpleNamespace(
         model=read_json(folder / "model.json"),
-        report=read_json(folder / "inheritance.json"),
+        report=read_document(folder / "inheritance.json"),
         made=made,
         weights=weights,
         champion=champion,
@@ -473,12 +474,12 @@ def test_scale(run, tmp_path, initial):
     if initial == "champion":
         inherited, report = inherit(found.champion, found.donor, found.made, 4)
         same(found.weights, inherited)
-        assert found.report == json.loads(json.dumps(report))
+        assert found.report == {"schema_version": 1, **json.loads(json.dumps(report))}
     else:
         same(found.weights, initial_weights(found.made, 4))
         parameters = count_network(found.made)["parameters"]
         nothing = {"parameters": parameters, "inherited": 0, "fraction": 0, "initial": list(found.weights)}
-        assert found.report == {**nothing, "initial": found.report["initial"]}
+        assert found.report == {"schema_version": 1, **nothing, "initial": found.report["initial"]}
         assert set(found.report["initial"]) == found.weights.keys()
     assert found.model == {
         "schema_version": 1,
@@ -517,8 +518,10 @@ def test_the_ancestor_can_start_from_trained_weights(run, tmp_path):
     assert architecture == network(ANCESTOR) != parent
     expected, report = inherit(parent, donor, architecture, child_seed(SEED, 0, 0))
     same(weights, expected)
-    found = read_json(tmp_path / "made/inheritance.json")
-    assert found == json.loads(json.dumps({"source": source, "donor": "a search network", "adapted": [], **report}))
+    found = read_document(tmp_path / "made/inheritance.json")
+    assert found == json.loads(
+        json.dumps({"schema_version": 1, "source": source, "donor": "a search network", "adapted": [], **report})
+    )
     assert f"child_00: {100 * report['fraction']:.1f} % of the parameters come from a search network of" in message
     message = initialise(tmp_path, 0, "child_00", "--pretrained", "none.safetensors", place="other", code=2)
     assert "none.safetensors: no such file" in message
@@ -578,9 +581,9 @@ def test_what_is_not_there_or_cannot_be_written_is_one_line(run, tmp_path):
     said = program(tmp_path, "ancestor", *seeded, "--children", "/dev/full/c.json", "--genotypes", "g.csv", code=2)
     assert "/dev/full/c.json: cannot be written" in said
     said = program(tmp_path, "conda_environment", "--lock", "/nope", "--output", "environment.yaml", code=2)
-    assert said.endswith("ERROR /nope: No such file or directory")
+    assert said.endswith("ERROR /nope: No such file or directory; check the path, and who may read and write there")
     said = program(tmp_path, "draw_dag", "--output", "/proc/foo", code=2)
-    assert said.endswith("ERROR /proc/foo: No such file or directory")
+    assert "ERROR /proc/foo: No such file or directory; check the path" in said
 
 
 def test_a_member_that_is_none(run, tmp_path):

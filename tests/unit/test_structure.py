@@ -25,6 +25,7 @@ LAYERS = [
 OUTSIDE = {
     "plan": {*BASE, "search", "nets", "devices", "hardware", "paper"},
     "window": {*BASE, "search", "plan"},
+    "changed": {*BASE, "search", "data", "nets", "plan"},
     "price": {*BASE, "search", "nets", "data", "devices", "train", "plots", "plan", "window", "price"},
     "manual": {*BASE},
     "controller": {*BASE},

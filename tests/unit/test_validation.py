@@ -162,7 +162,7 @@ def test_policies_without_a_meaning_are_refused_with_the_configuration(kind: str
 def test_an_unknown_kind_is_refused() -> None:
     assert (
         message(changed(dataset__validation={"blurred_image": "drop"}))
-        == "dataset.validation.blurred_image: unknown key"
+        == "dataset.validation.blurred_image: unknown key, correct it or leave it out"
     )
 
 
@@ -602,7 +602,7 @@ DAMAGES = {
         lambda text: text.replace('"annotations": 6', '"annotations": 2'),
         "beyond the 2 entries",
     ),
-    "no object": (lambda text: "[1]", "not the result of a validation"),
+    "no object": (lambda text: "[1]", "a JSON object is expected"),
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 
-from pipeline_lib import controller, devices, facts, plan, window
+from pipeline_lib import changed, controller, devices, facts, plan, window
 from pipeline_lib.errors import EvoPoseError
 from snakemake.exceptions import WorkflowError
 
@@ -19,6 +19,8 @@ try:
         plan.typed(config, workflow.config_settings.config), ROOT, sys.argv[1:]
     )
     window.check(cfg, sys.argv[1:])
+    if workflow.is_main_process:
+        changed.check(cfg)
     # What the profile says of devices.
     profile = workflow.resource_settings.default_resources
     plan.name_accelerators(profile)

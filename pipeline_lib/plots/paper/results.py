@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from pipeline_lib import config, facts
-from pipeline_lib.artifacts import read_json
+from pipeline_lib.artifacts import read_document
 from pipeline_lib.config import Config
 from pipeline_lib.errors import ArtifactError, ConfigError
 from pipeline_lib.paper import experiments, server
@@ -234,7 +234,7 @@ def _stopped_early(epochs: Sequence[Epoch], train: Mapping[str, Any]) -> bool:
 
 def _summary(path: Path, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(settings, {boxes: entry of a summary.json for the network `model`}); raises `ArtifactError` for other content."""
-    content = read_json(path)
+    content = read_document(path)
     try:
         own = content["settings"]["models"][model]
         train, sizes = own["train"], (own["height"], own["width"])
@@ -276,7 +276,7 @@ def _frame_rate(path: Path, own: Mapping[str, Any]) -> tuple[float | None, str, 
     if not path.exists():
         return None, "", ()
     try:
-        measured = read_json(path)
+        measured = read_document(path)
         kind = {key: measured[key] for key in ("height", "width", *LATENCY_PASS)}
         fps, described = float(measured["fps"]), f"{measured['device']}, {int(measured['passes']):,} passes"
         if not 0 < fps < float("inf"):
@@ -326,7 +326,7 @@ def _search(folder: Path, files: Sequence[Path], meant: Mapping[str, Any]) -> Se
         described = f"{Status.UNFINISHED}: {_number(last, 'generation')} so far, settings not known before its end"
         return Search(folder.name, Status.UNFINISHED, described, pools=pools)
     try:
-        settings = read_json(summary)["settings"]
+        settings = read_document(summary)["settings"]
         own = settings.get("search") or {}
         described = _described(settings, own["height"], own["width"], own["train"], last)
     except (KeyError, TypeError, AttributeError) as error:

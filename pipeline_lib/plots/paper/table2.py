@@ -74,7 +74,7 @@ def _champion(place: Place) -> tuple[Found, Architecture | None]:
 
 def _read(document: Path, weights: Path) -> Architecture:
     architecture = files.load_architecture(weights)
-    if population.read(population.Individual, document).genotype != genotype.key(architecture.genotype):
+    if population.read(population.Champion, document).genotype != genotype.key(architecture.genotype):
         raise ArtifactError(f"{weights}: not the network of {document.name} beside it; delete both and run again")
     return architecture
 

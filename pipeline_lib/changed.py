@@ -1,0 +1,122 @@
+"""Documents and weights of a search that were changed after others were made from them: they are read before any job is.
+
+Snakemake would make again what is made from them, and deletes it before: of an input that is damaged nothing may be lost.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pipeline_lib.config import Config
+from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError
+from pipeline_lib.nets import files
+from pipeline_lib.plan import number
+from pipeline_lib.search import population
+from pipeline_lib.search.genotype import Nesting, encode, key
+
+Read = Callable[[Path], object]
+
+
+def check(cfg: Config, folder: Path = Path()) -> None:
+    """Raise `ArtifactError` for the first one that is damaged, or that is another network's."""
+    if not cfg.search.enabled:
+        return
+    results = folder / f"results/{cfg.folder}"
+    records = folder / f"results/data/{cfg.dataset.name}"
+    for path, made, read in (*_manifests(records, results), *_sources(results, cfg.search.generations)):
+        if path.is_file() and _is_newer(path, made):
+            read(path)
+
+
+def _is_newer(path: Path, made: Iterable[Path]) -> bool:
+    changed = path.stat().st_mtime_ns
+    return any(one.is_file() and one.stat().st_mtime_ns < changed for one in made)
+
+
+def _manifests(records: Path, results: Path) -> Iterator[tuple[Path, list[Path], Read]]:
+    def read(path: Path) -> None:
+        from pipeline_lib.data.records import read_manifest  # seldom needed, and slow to load
+
+        try:
+            read_manifest(path)
+        except ArtifactError as error:
+            # With it nothing is converted again, since it is found here again.
+            raise ArtifactError(str(error).replace(CONVERT_AGAIN, f"delete {path} and run again")) from None
+
+    trained = [*results.glob("search/gen_*/*/weights.safetensors"), *results.glob("models/*/weights.safetensors")]
+    for path in sorted(records.glob("*/*/manifest.json")):
+        yield path, trained, read
+
+
+def _sources(results: Path, generations: int) -> Iterator[tuple[Path, list[Path], Read]]:
+    """(file, what is made from it, how it is read), in the order in which they are made."""
+    for generation in range(generations + 1):
+        place, later = (results / f"search/gen_{number(one)}" for one in (generation, generation + 1))
+        if not place.is_dir():
+            return
+        born = sorted(place.glob("child_*"))
+        children = later / "children.json"
+        champion = [results / "champion.json"] if generation == generations else []
+        yield place / "children.json", [one / "initial.safetensors" for one in born], _document(population.Children)
+        yield place / "genotypes.csv", [children], population.read_genotypes
+        for one in born:
+            weights, score = one / "weights.safetensors", one / "score.json"
+            yield one / "initial.safetensors", [weights], _weights_of_child(place / "children.json")
+            yield weights, [score], _weights_of_child(place / "children.json")
+            yield one / "history.csv", [score], population.read_history
+            yield score, [place / "population.csv"], _score_of_child(place / "children.json")
+        yield place / "population.csv", [results / "summary.json"], population.read_pool
+        yield place / "parents.json", [children, later / "population.csv", *champion], _document(population.Parents)
+        of_next = [one / "initial.safetensors" for one in later.glob("child_*")]
+        for path in sorted((place / "parents").glob("*.safetensors")):
+            yield path, [*of_next, *champion], _weights_of_parent(place / "parents.json")
+    scaled = list(results.glob("models/*/initial.safetensors"))
+    yield results / "champion.json", [results / "summary.json"], _document(population.Champion)
+    yield results / "champion.safetensors", scaled, lambda path: files.load_searched(path)
+
+
+def _document(model: type[population.Document]) -> Read:
+    return lambda path: population.read(model, path)
+
+
+def _weights_of_child(children: Path) -> Read:
+    def read(path: Path) -> None:
+        if children.is_file():
+            child = population.read(population.Children, children).member(path.parent.name)
+            _check_weights(path, child.genotype, f"{path.parent.name} in {children}")
+
+    return read
+
+
+def _score_of_child(children: Path) -> Read:
+    def read(path: Path) -> None:
+        score = population.read(population.Score, path)
+        if children.is_file():
+            own = population.read(population.Children, children).member(path.parent.name).genotype
+            if score.genotype != own:
+                raise ArtifactError(
+                    f"{path}: the score of {encode(score.genotype)}, but {path.parent.name} in {children} is {encode(own)}; put "
+                    "its own there, or delete this file and run again"
+                )
+
+    return read
+
+
+def _weights_of_parent(parents: Path) -> Read:
+    def read(path: Path) -> None:
+        if not parents.is_file():
+            return
+        ranked = population.read(population.Parents, parents).parents
+        own = [one for one in ranked if str(one.rank) == path.stem]
+        if own:
+            _check_weights(path, own[0].genotype, f"rank {path.stem} in {parents}")
+
+    return read
+
+
+def _check_weights(path: Path, genotype: Nesting, what: str) -> None:
+    found, _ = files.load_searched(path)
+    if found.genotype != key(genotype):
+        raise ArtifactError(
+            f"{path}: weights of {encode(found.genotype)}, but {what} is {encode(genotype)}; put its own there, or delete "
+            "this file and run again"
+        )

@@ -1,0 +1,188 @@
+"""Every malformed input of the corpus is an error of its own: file, item, remedy; exit code 2, no traceback.
+
+All in one process, one after the other: the group.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline_lib import changed, cli, config
+from pipeline_lib.errors import ArtifactError
+from pipeline_lib.train import state
+from tests.corpus import cases, changes, harness, world
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("corpus")]
+
+CASES = cases.every()
+KINDS = list(dict.fromkeys(case.kind for case in CASES))
+MOST = 10
+"""Cases that one error may be for."""
+
+
+@pytest.fixture(scope="session")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return world.make(tmp_path_factory.mktemp("corpus") / "good")
+
+
+@pytest.fixture(scope="session")
+def said(good: Path) -> Callable[[harness.Case], harness.Said]:
+    """What a program says of a case, which happens once."""
+
+    by_name = {case.name: case for case in CASES}
+
+    @cache
+    def apply(name: str) -> harness.Said:
+        return harness.applied(by_name[name], world.copied(good, good.parent / "case"))
+
+    return lambda case: apply(case.name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_case_is_named(kind: str, said: Callable[[harness.Case], harness.Said]) -> None:
+    found = {}
+    for case in CASES:
+        if case.kind == kind and (wrong := harness.problems(case, said(case))):
+            found[case.name] = (wrong, said(case).stderr[-1500:])
+    assert not found
+
+
+def test_the_corpus_is_large_and_its_errors_differ(said: Callable[[harness.Case], harness.Said]) -> None:
+    assert len(CASES) >= 200 and len({case.name for case in CASES}) == len(CASES)
+    errors = Counter(said(case).template for case in CASES)
+    assert len(errors) >= 40
+    assert {error: number for error, number in errors.items() if number > MOST} == {}
+
+
+def test_the_good_world_is_accepted(good: Path, tmp_path: Path) -> None:
+    """Else its errors would say nothing about the changes."""
+    commands = {
+        tuple(case.command)
+        for case in CASES
+        if case.kind not in ("arguments", "environment", "HDF5", "keras", "inheritances")
+    }
+    failed = {}
+    for command in commands:
+        world.copied(good, tmp_path / "case")
+        with contextlib.chdir(tmp_path / "case"):
+            done = harness.run(command)
+        if done.code != 0:
+            failed[command[0], command[-1]] = done.message
+    expected = {"enter_server_metrics", "submission", "validate"}  # no answer, a name, a folder that is not there
+    assert {name for name, _ in failed} <= expected, failed
+
+
+# Of each of these the real program says the same, and leaves what there was.
+PROGRAMS = (
+    *(
+        "annotations: cut",
+        "pictures: JPEG of 30000 x 30000",
+        "parents: a genotype of another space",
+        "children: other mutations",
+    ),
+    *(
+        "scores: of another child",
+        "weights: a flipped bit of its data",
+        "results: numbers",
+        "arguments: a genotype of brackets",
+    ),
+    *("environment: a console", "deliveries: a path that leads out"),
+)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_real_programs_say_the_same(
+    name: str, good: Path, tmp_path: Path, said: Callable[[harness.Case], harness.Said]
+) -> None:
+    case = next(case for case in CASES if case.name == name)
+    here = world.copied(good, tmp_path / "case")
+    before = dict(os.environ)
+    try:
+        case.change(here, harness.seed(case.name))
+        done = _run([f"scripts/{case.command[0]}.py", *case.command[1:]], here)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert done.returncode == cli.USER_ERROR
+    assert "Traceback" not in done.stderr
+    assert harness.last_message(done.stderr) == said(case).message
+    kept = {path for path in here.rglob("*") if path.is_file()}
+    assert kept >= {here / path.relative_to(good) for path in good.rglob("*") if path.is_file()}
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "EVOPOSE_ACCELERATORS"}
+    environment["PYTHONPATH"] = str(harness.ROOT)
+    program = [sys.executable, str(harness.ROOT / command[0]), *command[1:]]
+    return subprocess.run(program, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+
+
+# Snakemake would make anew what is made from these, and deletes that before; the damage is said before any job begins.
+PLANNED = (
+    *("parents: a rank", "parents: of the future", "genotypes: a cell more", "scores: no loss"),
+    *("weights of a child: cut", "weights: of another genotype", "weights of a parent: a flipped bit"),
+    *("given generations: converged on nonsense", "configurations: a data set that runs code"),
+)
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_snakemake_says_it_before_anything_is_deleted(name: str, good: Path, tmp_path: Path) -> None:
+    case = next(case for case in CASES if case.name == name)
+    here = world.copied(good, tmp_path / "case")
+    (here / "scripts").symlink_to(harness.ROOT / "scripts")
+    case.change(here, harness.seed(case.name))
+    config = yaml.safe_load((here / "config.yaml").read_text())
+    (here / "config.yaml").write_text(yaml.safe_dump(config | {"dataset": str(here / "dataset.yaml")}))
+    there = {path for path in here.rglob("*") if path.is_file()}
+    command = ["-m", "snakemake", "--snakefile", "workflow/Snakefile", "--profile", "profiles/local", "--configfile"]
+    command[3], command[5] = (str(harness.ROOT / command[place]) for place in (3, 5))
+    environment = os.environ | {"PYTHONPATH": str(harness.ROOT)}
+    done = subprocess.run(
+        [sys.executable, *command, "config.yaml", "--cores", "1", "search"],
+        cwd=here, capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    message = next((line for line in said.splitlines() if line.startswith("Configuration: ")), said)
+    assert done.returncode != 0
+    assert case.file in message and harness.REMEDY.search(message), said
+    assert "Traceback" not in said
+    assert there <= {path for path in here.rglob("*") if path.is_file()}
+    assert not (here / "owned").exists()
+
+
+def test_a_changed_good_document_is_no_damage(good: Path, tmp_path: Path) -> None:
+    """Times alone say nothing: what is newer than what was made from it is read, and is as it should be."""
+    here = world.copied(good, tmp_path / "case")
+    cfg = config.load(yaml.safe_load((here / "config.yaml").read_text()), here)
+    for path in sorted(here.rglob("results/**/*"), reverse=True):
+        if path.is_file():
+            path.touch()
+            changed.check(cfg, here)
+    (here / world.G1 / "child_01/score.json").unlink()
+    changed.check(cfg, here)
+    weights = here / world.G0 / "parents/0.safetensors"
+    weights.write_bytes((here / world.G1 / "child_00/weights.safetensors").read_bytes())
+    with pytest.raises(ArtifactError, match=r"parents/0\.safetensors: weights of .*, but rank 0 in .*parents\.json is"):
+        changed.check(cfg, here)
+
+
+@pytest.mark.parametrize("name", ["state.json", "variables.safetensors", "best.safetensors"])
+@pytest.mark.parametrize("change", [changes.cut, changes.flipped, changes.gone, changes.noise])
+def test_a_damaged_state_is_left_out(
+    name: str, change: Callable[[str], harness.Change], good: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A training begins anew, or from the state before."""
+    here = world.copied(good, tmp_path / "case")
+    with state.opened(here / "training/weights.safetensors", "key") as store:
+        assert store.load() is not None
+        change(f"training/.training/key/000001_000000/{name}")(here, harness.seed(name))
+        assert store.load() is None
+    assert "a damaged state of the training is left out" in caplog.text

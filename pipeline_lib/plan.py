@@ -52,6 +52,9 @@ GENERATION = r"\d\d\d+"
 # The target rules that get the data set, without and with its optional archives.
 GETTING = ("coco", "coco_test")
 
+# Those that look at no data.
+WITHOUT_DATA = ("networks", "paper")
+
 
 # Of Apache Beam, which takes seconds to import; a test compares them. Others are named with their module.
 RUNNERS = (
@@ -126,7 +129,7 @@ def load(raw: Mapping[str, Any], root: Path, words: Collection[str] = ()) -> Con
                 "dataset.keypoints: the synthetic data set has COCO's 17 keypoints; leave the key out, or leave `synthetic` "
                 "out and name a data set with these keypoints"
             )
-    if (problem := _missing(loaded)) and not _gets_data(loaded, words):
+    if (problem := _missing(loaded)) and not _goes_without_data(loaded, words):
         # What can be got can be planned without: a dry run tells what there will be to do.
         known = loaded.dataset.download is not None or loaded.dataset.by_hand is not None
         if not known or not plans_only(words):
@@ -175,8 +178,10 @@ def _require_bucket(loaded: Config) -> None:
         )
 
 
-def _gets_data(loaded: Config, words: Collection[str]) -> bool:
-    """Whether a command line asks for the data set itself: for a target rule that gets it, or for a record of that."""
+def _goes_without_data(loaded: Config, words: Collection[str]) -> bool:
+    """Whether a command line asks for what needs no data, or for the data set itself: for a target rule or a record of it."""
+    if any(word in WITHOUT_DATA for word in words):
+        return True
     records = f"results/data/{loaded.dataset.name}/files/"
     return loaded.dataset.download is not None and any(word in GETTING or word.startswith(records) for word in words)
 

@@ -21,6 +21,8 @@ def main(arguments: argparse.Namespace) -> None:
     notes = networks.notes(rows, general=everything)
     if arguments.csv:
         artifacts.write_csv(arguments.csv, networks.as_csv(rows, notes), networks.COLUMNS)
+    if arguments.tensors:
+        artifacts.write_csv(arguments.tensors, networks.tensors_of(names, size), networks.TENSOR_COLUMNS)
     print(networks.as_text(rows, notes))
 
 
@@ -33,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--height", type=cli.positive, help="input height in pixels (default: every size of Table 3)")
     options.add_argument("--width", type=cli.positive, help="input width in pixels (default: every size of Table 3)")
     options.add_argument("--csv", type=Path, help="output: the table, unrounded (CSV)")
+    options.add_argument("--tensors", type=Path, help="output: names, kinds and shapes of the networks' tensors (CSV)")
     return options
 
 

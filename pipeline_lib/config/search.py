@@ -89,6 +89,13 @@ class SearchSpace(Section):
     def _expansion_of_every_module(cls, value: Any) -> Any:
         return _of_every_module(value)
 
+    @field_validator("final_kernel")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("an odd number is expected")
+        return value
+
     @field_validator("kernels")
     @classmethod
     def _kernels(cls, value: tuple[int, ...]) -> tuple[int, ...]:

@@ -187,7 +187,8 @@ def summary(report: dict[str, Any]) -> str:
     new = report.get("keypoints", {}).get("new")
     return (
         f"{100 * report['fraction']:.1f} % of the parameters come from {report['donor']} of {report['source']}; "
-        f"{len(report['initial'])} tensors are new, {len(report['unused'])} of its tensors are not used"
+        f"{len(report['initial'])} tensors are new, {len(report['part'])} inherit in part, {len(report['unused'])} of its "
+        "tensors are not used"
     ) + (f"; new heat maps: {', '.join(new)}" if new else "")
 
 

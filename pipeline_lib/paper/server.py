@@ -67,6 +67,11 @@ def _metrics(stats: Any, where: str | PathLike[str]) -> dict[str, float]:
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not number or not 0 <= value <= 1:
             raise ArtifactError(f"{where}: {name} is {value!r}; a number from 0 to 1 is expected, not percent")
+    # Every person that is found at a stricter similarity is found at 0.5, too.
+    if above := [name for name in ("AP", "AP75") if named[name] > named["AP50"]]:
+        raise ArtifactError(
+            f"{where}: {above[0]} is {named[above[0]]}, above AP50, which is {named['AP50']}; look whether both are in their places"
+        )
     return {name: float(named[name]) for name in METRICS}
 
 

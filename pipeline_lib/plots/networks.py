@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline_lib.nets import files, registry
-from pipeline_lib.nets.layers import Network, Size, count_network, profiled_multiply_adds
+from pipeline_lib.nets.layers import Network, Size, count_network, profiled_multiply_adds, tensors
 from pipeline_lib.nets.registry import NAMES
 from pipeline_lib.paper import tables as paper
 from pipeline_lib.plots.tables import markdown
@@ -22,6 +22,8 @@ SEARCHED_SIZE = (256, 192)
 """(height, width) of what the paper prints nothing of."""
 
 MEGA, GIGA = 1e6, 1e9
+
+TENSOR_COLUMNS = ("network", "tensor", "kind", "shape")
 
 COLUMNS = (
     *("network", "height", "width", "parameters", "trainable", "multiply_adds", "profiled_multiply_adds", "file_bytes"),
@@ -83,6 +85,15 @@ def of_genotype(text: str, size: Size | None = None) -> Row:
     """The unscaled network of a genotype such as `1.3.2.1-2.3.3.2-...` in the paper's space."""
     network = registry.architecture(genotype.decode_text(text), *(size or SEARCHED_SIZE), KEYPOINTS)
     return Row(**_counted(text, network))
+
+
+def tensors_of(names: Iterable[str], size: Size | None = None) -> list[dict[str, Any]]:
+    """Rows of a table of all tensors (`TENSOR_COLUMNS`) of networks by name, as their weights files have them."""
+    return [
+        {"network": name, "tensor": tensor.name, "kind": tensor.kind, "shape": "x".join(map(str, tensor.shape))}
+        for name in names
+        for tensor in tensors(registry.architecture(name, *(size or SEARCHED_SIZE), KEYPOINTS))
+    ]
 
 
 def notes(rows: Iterable[Row], *, general: bool) -> list[paper.Note]:

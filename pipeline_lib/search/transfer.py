@@ -80,9 +80,10 @@ def transfer(
         donors: name of the parent's array that each of the child's inherits from; without one it stays initial.
 
     The report: `parameters` of the child, how many of them are `inherited` (a mean that fills up a bn array does not
-    count), that `fraction`, and the names of the arrays left `initial`.
+    count), that `fraction`, the names of the arrays left `initial`, and of those that inherit only in `part` their
+    fraction.
     """
-    weights, inherited, initial = {}, 0, []
+    weights, inherited, initial, part = {}, 0, [], {}
     for name, array in child_init.items():
         donor = donors.get(name)
         if donor is None:
@@ -90,12 +91,16 @@ def transfer(
             initial.append(name)
         else:
             weights[name] = transfer_array(parent[donor], array, kinds[name])
-            inherited += math.prod(map(min, parent[donor].shape, array.shape))
+            overlap = math.prod(map(min, parent[donor].shape, array.shape))
+            inherited += overlap
+            if overlap < array.size:
+                part[name] = overlap / array.size
     parameters = sum(array.size for array in child_init.values())
     report = {
         "parameters": parameters,
         "inherited": inherited,
         "fraction": inherited / parameters,
         "initial": initial,
+        "part": part,
     }
     return weights, report

@@ -7,10 +7,11 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline_lib import artifacts
-from pipeline_lib.errors import ConfigError
+from pipeline_lib.errors import ArtifactError, ConfigError
 from pipeline_lib.nets import files, registry
 from pipeline_lib.nets.layers import initial_weights
 from pipeline_lib.paper import tables as paper
@@ -167,3 +168,29 @@ def test_program_takes_names_sizes_and_genotypes(tmp_path: Path) -> None:
     ):
         failed = run(*wrong)
         assert failed.returncode == 2 and message in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_weights_of_other_programs_get_into_a_file_as_the_manual_says(tmp_path: Path) -> None:
+    """The manual's own lines, with arrays of a PyTorch model's shapes."""
+    table = tmp_path / "tensors.csv"
+    assert run("hrnet_w32", "--tensors", str(table)).returncode == 0
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["network"] for row in rows} == {"hrnet_w32"} and len(rows) > 1000
+    listed = {row["tensor"]: tuple(map(int, row["shape"].split("x"))) for row in rows}
+    network = registry.architecture("hrnet_w32", 256, 192, 17)
+    assert listed == {name: values.shape for name, values in initial_weights(network, 0).items()}
+    kinds = {row["tensor"]: row["kind"] for row in rows}
+    first = next(name for name, kind in kinds.items() if kind == "conv")
+    height, width, inputs, outputs = listed[first]
+    kernel = np.random.default_rng(0).normal(size=(outputs, inputs, height, width)).astype(np.float32)
+    text = (ROOT / "workflow/docs/usage.md").read_text()
+    assert "`.transpose(2, 3, 1, 0)`" in text
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    written = code.replace('"hrnet_w32.safetensors"', "path")
+    exec(written, {"arrays": {first: kernel.transpose(2, 3, 1, 0)}, "path": tmp_path / "hrnet_w32.safetensors"})
+    found, weights = files.load(tmp_path / "hrnet_w32.safetensors")
+    assert found == network
+    assert weights[first][0, 1, 2, 3] == kernel[3, 2, 0, 1]
+    with pytest.raises(ArtifactError, match="unknown_layer/kernel is unknown"):
+        exec(written, {"arrays": {"unknown_layer/kernel": kernel}, "path": tmp_path / "x.safetensors"})

@@ -311,6 +311,8 @@ def test_the_server_s_answer_in_its_forms(tmp_path):
         ({**SERVER, "APM": True}, "APM is True; a number"),
         ({**SERVER, "APM": None}, "APM is None; a number"),
         ({name: value for name, value in SERVER.items() if name not in ("AP75", "AR")}, "AP75, AR missing"),
+        ({**SERVER, "AP": 0.95}, "AP is 0.95, above AP50, which is 0.919"),
+        ({**SERVER, "AP50": 0.8}, "AP75 is 0.831, above AP50, which is 0.8"),
         ([0.1] * 9, "an object of names and numbers"),
         ("AP", "an object of names and numbers"),
     ],

@@ -111,6 +111,7 @@ def test_the_ancestor_starts_from_every_format(folder: Path, b0: keras.Model, na
         "inherited": inherited,
         "fraction": inherited / parameters,
         "initial": new,
+        "part": {},
         "blocks": blocks,
         "unused": ["top_conv/kernel", *(f"top_bn/{v}" for v in ("gamma", "beta", "moving_mean", "moving_variance"))],
     }
@@ -118,7 +119,7 @@ def test_the_ancestor_starts_from_every_format(folder: Path, b0: keras.Model, na
     said = pretrained.summary(report)
     assert said.endswith(
         f"% of the parameters come from EfficientNetB0 (keras.applications) of {path}; "
-        "17 tensors are new, 5 of its tensors are not used"
+        "17 tensors are new, 0 inherit in part, 5 of its tensors are not used"
     )
     assert said.startswith(f"{100 * inherited / parameters:.1f} %")
 
@@ -241,6 +242,9 @@ def test_another_ancestor_inherits_where_it_overlaps(folder: Path, b0: keras.Mod
         "m2_b2_expand", "m2_b2_depthwise", "m2_b2_project",
     }  # fmt: skip
     assert 0.5 < report["fraction"] < 0.97
+    assert report["part"]["m1_b1_depthwise_conv/kernel"] == pytest.approx(9 / 25)
+    assert report["part"]["m4_b1_project_bn/beta"] == pytest.approx(80 / wider.size)
+    assert "stem_conv/kernel" not in report["part"]  # smaller than its donor, and all of it inherits
 
 
 def damaged(folder: Path, tmp_path: Path, name: str) -> Path:

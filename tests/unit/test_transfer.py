@@ -199,6 +199,7 @@ def test_transfer_of_a_set():
         "inherited": inherited,
         "fraction": inherited / total,
         "initial": ["new/kernel", "new/bias"],
+        "part": {"b/kernel": 72 / 300, "b_bn/gamma": 4 / 6},
     }
     for name, array in weights.items():
         array[...] = 0

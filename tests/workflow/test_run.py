@@ -180,6 +180,17 @@ def test_raising_generations_trains_nothing_again(finished: Workplace, tmp_path:
     assert "ancestor" not in planned
 
 
+def test_data_are_made_where_nothing_can_be_trained(finished: Workplace, tmp_path: Path) -> None:
+    place = copied(finished, tmp_path)
+    (place.folder / "results/data/tiny/images/val_detections/manifest.json").unlink()
+    eight = ("--config", "device=cpu", "train={devices: 8}")
+    done = place.snakemake("data", *eight)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert jobs(done.stdout + done.stderr) == {"convert": 1, "data": 1, "total": 2}
+    done = place.snakemake("search", *eight)
+    assert done.returncode != 0 and "8 devices are asked for" in done.stderr
+
+
 def test_an_estimate_is_shown_beside_what_was_spent(finished: Workplace, tmp_path: Path) -> None:
     place = copied(finished, tmp_path)
     command = [sys.executable, "scripts/plan.py", "--configfile", "tiny.yaml", "--config", "report={overlays: 12}"]

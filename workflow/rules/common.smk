@@ -73,9 +73,11 @@ NETWORK = f"--height {cfg.input.height} --width {cfg.input.width} --keypoints {l
 def check_device():
     """Stop before the first job when the device, or as many as were asked for, are not there.
 
-    Those of a cluster are looked at on its nodes, by each job.
+    Those of a cluster are looked at on its nodes, by each job. A run that only prepares data needs none.
     """
-    if not workflow.local_exec:
+    if not workflow.local_exec or not any(
+        "accelerator" in job.rule.resources for job in workflow.dag.needrun_jobs()
+    ):
         return
     try:
         plan.check_device(cfg, DEVICE, CORES, POOL)

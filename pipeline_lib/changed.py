@@ -22,7 +22,10 @@ def check(cfg: Config, folder: Path = Path()) -> None:
         return
     results = folder / f"results/{cfg.folder}"
     records = folder / f"results/data/{cfg.dataset.name}"
-    for path, made, read in (*_manifests(records, results), *_sources(results, cfg.search.generations)):
+    # Of generations that are given, times say nothing: nothing is made again because of them.
+    first = cfg.first_generation
+    last = cfg.search.generations if cfg.only is None else cfg.only.generation
+    for path, made, read in (*_manifests(records, results), *_sources(results, first, last)):
         if path.is_file() and _is_newer(path, made):
             read(path)
 
@@ -47,15 +50,15 @@ def _manifests(records: Path, results: Path) -> Iterator[tuple[Path, list[Path],
         yield path, trained, read
 
 
-def _sources(results: Path, generations: int) -> Iterator[tuple[Path, list[Path], Read]]:
-    """(file, what is made from it, how it is read), in the order in which they are made."""
-    for generation in range(generations + 1):
+def _sources(results: Path, first: int, last: int) -> Iterator[tuple[Path, list[Path], Read]]:
+    """(file, what is made from it, how it is read), in the order in which they are made, of these generations."""
+    for generation in range(first, last + 1):
         place, later = (results / f"search/gen_{number(one)}" for one in (generation, generation + 1))
         if not place.is_dir():
-            return
+            break
         born = sorted(place.glob("child_*"))
         children = later / "children.json"
-        champion = [results / "champion.json"] if generation == generations else []
+        champion = [results / "champion.json"] if generation == last else []
         yield place / "children.json", [one / "initial.safetensors" for one in born], _document(population.Children)
         yield place / "genotypes.csv", [children], population.read_genotypes
         for one in born:

@@ -13,9 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -52,10 +52,10 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
             main(parser.parse_args())
     except Preempted as error:
         log.warning("%s", error)
-        sys.exit(128 + signal.SIGTERM)
+        _end(128 + signal.SIGTERM, main)
     except EvoPoseError as error:
         log.error("%s", error)
-        sys.exit(USER_ERROR)
+        _end(USER_ERROR, main)
     except KeyboardInterrupt:
         log.error("interrupted")
         sys.exit(128 + signal.SIGINT)
@@ -67,12 +67,26 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
             raise
         where = "" if error.filename is None else f"{error.filename}: "
         log.error("%s%s; %s", where, error.strerror, REMEDIES.get(error.errno or 0, REMEDY))
-        sys.exit(USER_ERROR)
+        _end(USER_ERROR, main)
     except MemoryError:
         log.error(
             "there is not enough memory; look for a size in the inputs that is a mistake, or use a larger machine"
         )
-        sys.exit(USER_ERROR)
+        _end(USER_ERROR, main)
+
+
+def _end(code: int, main: Callable[[argparse.Namespace], None]) -> NoReturn:
+    """End with an exit code; a program that has loaded TensorFlow ends at once.
+
+    Its threads may still be reading ahead, and at an ordinary end it would abort because of them (SIGABRT).
+    """
+    if main.__module__ == "__main__" and "tensorflow" in sys.modules:
+        _copies.close()
+        logging.shutdown()
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def end_with_parent() -> None:

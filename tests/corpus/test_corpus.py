@@ -17,7 +17,10 @@ import yaml
 
 from pipeline_lib import changed, cli, config
 from pipeline_lib.errors import ArtifactError
+from pipeline_lib.nets import files
+from pipeline_lib.nets.spec import initial_weights
 from pipeline_lib.train import state
+from tests.benchmarks import memory
 from tests.corpus import cases, changes, harness, world
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("corpus")]
@@ -186,3 +189,27 @@ def test_a_damaged_state_is_left_out(
         change(f"training/.training/key/000001_000000/{name}")(here, harness.seed(name))
         assert store.load() is None
     assert "a damaged state of the training is left out" in caplog.text
+
+
+@pytest.mark.parametrize("program", ["train", "predict"])
+def test_real_trainings_and_predictions_end_with_the_error(program: str, tmp_path: Path) -> None:
+    """Not with an abort of threads that read ahead; what there was is still there."""
+    here = tmp_path / "records"
+    memory.records(here, 120)
+    files.save(here / "initial.safetensors", memory.NETWORK, initial_weights(memory.NETWORK, 1))
+    shard = here / "00000-of-00002.tfrecord"
+    changes.flipped(shard.name, 0.5, 0.51)(here, harness.seed(program))
+    there = {path.name for path in here.iterdir()}
+    commands = {
+        "train": ["--initial", "initial.safetensors", "--train-manifest", "manifest.json", "--val-manifest", "manifest.json",
+                  "--settings", '{"epochs": 1, "batch": 16, "warmup_epochs": 0}', "--weights", "o/w.safetensors", "--history", "o/h.csv"],
+        "predict": ["--weights", "initial.safetensors", "--manifest", "manifest.json", "--results", "r.json"],
+    }  # fmt: skip
+    done = _run([f"scripts/{program}.py", *commands[program], "--device", "cpu"], here)
+    assert done.returncode == cli.USER_ERROR, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    message = harness.last_message(done.stderr)
+    assert message.startswith(
+        f"{shard.name}, record 50: not a record of this workflow (its checksum is another one); run the con"
+    )
+    assert there <= {path.name for path in here.iterdir()} <= {*there, "o"}

@@ -19,7 +19,8 @@ try:
         plan.typed(config, workflow.config_settings.config), ROOT, sys.argv[1:]
     )
     window.check(cfg, sys.argv[1:])
-    if workflow.is_main_process:
+    runs = workflow.is_main_process and not plan.plans_only(sys.argv[1:])
+    if runs:
         changed.check(cfg)
     # What the profile says of devices.
     profile = workflow.resource_settings.default_resources
@@ -31,7 +32,7 @@ try:
 except EvoPoseError as error:
     raise WorkflowError(f"Configuration: {error}") from None
 
-if workflow.is_main_process and not plan.plans_only(sys.argv[1:]):
+if runs:
     controller.claim(Path.cwd())
 
 # A target that is deep in the chain of generations is reached by recursion, rule by rule.

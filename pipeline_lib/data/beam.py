@@ -83,7 +83,7 @@ def pipeline(shards: Sequence[tuple[str, ...]], settings: ConversionSettings) ->
         import apache_beam as beam
     made = beam.Pipeline(runner=runner, options=options)
     planned = made | "Plan" >> beam.Create(shards)
-    # On Dask an element is a task as it is, and a shuffle would hang when a worker dies.
+    # On Dask an element is a task as it is.
     if not settings.runs_on(DASK_RUNNER):
         planned |= beam.Reshuffle()
     _ = planned | "Write" >> beam.MapTuple(write_shard)

@@ -117,7 +117,7 @@ check-tpu: ## compile a training step for a TPU, without one: GENOTYPE=largest B
 	  --height $(HEIGHT) --width $(WIDTH) $(ARGS)
 
 test: install ## pass the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-cluster: ## pass the tests of clusters and buckets, on a Slurm, a Dask and a storage that they start; installs Debian's packages that are missing
 	bash tests/cluster/install.sh

@@ -45,7 +45,8 @@ _EXPERIMENT = [
     r"models/[^/]+/predictions_[a-z_]+_refined\.json",
     r"(models/[^/]+|mean_pose)/metrics_[a-z_]+\.json|models/[^/]+/submission_.*",
     r"figures/.*|networks\.csv",
-    r"summary\.(md|json|html)",
+    r"summary\.(md|json|html)|plan\.json",
+    r"costs\.(csv|html)",
 ]
 _GENERATION = [
     r"children\.json|genotypes\.csv",

@@ -39,7 +39,8 @@ EXPERIMENT = [
     ["models/search/predictions_ground_truth_refined.json"],
     ["models/search/metrics_ground_truth_refined.json", "models/search/metrics_ground_truth.json"],
     ["figures/fitness.svg", "networks.csv"],
-    ["summary.md", "summary.json"],
+    ["summary.md", "summary.json", "plan.json"],
+    ["costs.csv", "costs.html"],
 ]  # fmt: skip
 DATA = [
     ["source/annotations/person_keypoints_val.json", "source/images/train/000001.png"],
@@ -120,7 +121,7 @@ def test_benchmarks_are_not_older_than_what_was_measured(tmp_path):
     made(tmp_path / "benchmarks/other", [["champion.tsv"]])
     other = stamp(tmp_path / "benchmarks/other/champion.tsv")
     restore.restore([tmp_path / "results/demo"])
-    assert stamp(tmp_path / "benchmarks/demo/search/gen_000/select.tsv") == stamp(tmp_path / "results/demo/summary.md")
+    assert stamp(tmp_path / "benchmarks/demo/search/gen_000/select.tsv") == stamp(tmp_path / "results/demo/costs.csv")
     assert stamp(tmp_path / "benchmarks/other/champion.tsv") == other
 
 

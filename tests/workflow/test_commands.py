@@ -39,10 +39,22 @@ CHILDREN = (1, 2, 2, 1)  # of each generation
 PARENTS = (1, 2, 2, 2)
 GENERATIONS = range(4)
 KEYPOINTS = {"names": ["top", "left", "right"], "sigmas": [0.1, 0.2, 0.2], "flip_pairs": [["left", "right"]]}
-# Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py, test_refine.py and test_window.py.
+# Programs of no rule, and of the rules that are looked at in test_coco.py, test_posetrack.py, test_refine.py, test_window.py,
+# test_run.py and, of buckets, tests/cluster/test_storage.py.
 OF_OTHER_RULES = (
     *("draw_dag", "conda_environment", "check_tpu", "enter_server_metrics", "download", "count_persons", "join_videos"),
-    *("train_refiner", "refine", "adopt", "restore_artifacts", "simulate_training", "utilisation"),
+    *(
+        "train_refiner",
+        "refine",
+        "adopt",
+        "restore_artifacts",
+        "simulate_training",
+        "utilisation",
+        "plan",
+        "costs",
+        "fetch",
+        "mirror_results",
+    ),
 )
 
 

@@ -245,7 +245,8 @@ def test_a_search_ends_when_it_has_converged(workplace: Workplace) -> None:
         ends += [number] if waited == 2 else []
     assert ends == [len(best) - 1] and len(best) > 3, best
     champion = artifacts.read_json(workplace.folder / "results/tiny/champion.json")
-    assert champion == artifacts.read_json(folder / generations[-1] / "parents.json")["parents"][0]
+    best_parent = artifacts.read_json(folder / generations[-1] / "parents.json")["parents"][0]
+    assert champion == {"schema_version": 1, **best_parent}
     assert planned(workplace, "search") == {}
     # The generation that it ended with is looked at again when it is made again, before there is a champion.
     again = planned(workplace, "search", "-R", "select")

@@ -25,8 +25,8 @@ from pipeline_lib.train.schedule import warmup_cosine
 log = logging.getLogger(__name__)
 
 GIB = 2**30
-HBM = {"TPU v3": 16 * GIB, "TPU v4": 32 * GIB, "TPU v5 lite": 16 * GIB, "TPU v5": 95 * GIB, "TPU v6 lite": 32 * GIB}
-"""Memory of what JAX calls a device (of v3, a core)."""
+HBM = {"TPU v3": 16 * GIB, "TPU v4": 16 * GIB, "TPU v5 lite": 16 * GIB, "TPU v5": 95 * GIB, "TPU v6 lite": 32 * GIB}
+"""Memory of what JAX calls a device (of v3 and v4, a core: two of them are a chip)."""
 
 STEPS = 100
 """Of an epoch, which only the learning rate's constants depend on."""

@@ -61,11 +61,17 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "benchmarks", nargs="*", metavar="BENCHMARK", help=f"which: {', '.join(BENCHMARKS)} (default: all)"
     )
-    options.add_argument("--seconds", type=float, default=8, help="of each measurement (default: %(default)s)")
-    options.add_argument("--images", type=int, default=64, help="640x480 pictures with 8 people each (%(default)s)")
-    options.add_argument("--batch", type=int, default=32, help="of the input pipeline (default: %(default)s)")
-    options.add_argument("--threads", type=int, default=os.cpu_count(), help="of pipeline and step (all cores)")
-    options.add_argument("--evaluations", type=int, default=1000, help="of the dry run (default: %(default)s)")
+    options.add_argument(
+        "--seconds", type=cli.positive_number, default=8, help="of each measurement (default: %(default)s)"
+    )
+    options.add_argument(
+        "--images", type=cli.positive, default=64, help="640x480 pictures with 8 people each (%(default)s)"
+    )
+    options.add_argument("--batch", type=cli.positive, default=32, help="of the input pipeline (default: %(default)s)")
+    options.add_argument(
+        "--threads", type=cli.positive, default=os.cpu_count(), help="of pipeline and step (all cores)"
+    )
+    options.add_argument("--evaluations", type=cli.positive, default=1000, help="of the dry run (default: %(default)s)")
     options.add_argument("--json", type=Path, default=Path("results/bench.json"), help="output (%(default)s)")
     return options
 

@@ -48,7 +48,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> records.Manifest:
     """Two shards: of the first 6 persons and of the others. `validation.json` names the first one only."""
     folder = tmp_path_factory.mktemp("records")
     shards = []
-    for name, people in (("0.tfrecord", range(6)), ("1.tfrecord", range(6, PERSONS))):
+    for name, people in (("0-of-2.tfrecord", range(6)), ("1-of-2.tfrecord", range(6, PERSONS))):
         with tf.io.TFRecordWriter(str(folder / name)) as writer:
             for person in people:
                 pixels, points = stored()[person]

@@ -21,6 +21,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.flip is not None:
         settings = settings.model_copy(update={"flip_test": arguments.flip})
     architecture, weights = files.load(arguments.weights)
+    files.check_finite(arguments.weights, weights)
     architecture = architecture.resized(arguments.height or architecture.height, arguments.width or architecture.width)
     manifest = records.read_manifest(arguments.manifest)
     schema = (

@@ -21,6 +21,7 @@ def main(arguments: argparse.Namespace) -> None:
     settings = cli.settings(EvaluationConfig, arguments.settings)
     schema = cli.settings(KeypointSchema, arguments.keypoints, "--keypoints")
     network, weights = files.load_refiner(arguments.weights)
+    files.check_finite(arguments.weights, weights)
     if len(schema.names) != network.keypoints:
         raise ArtifactError(
             f"{arguments.weights}: a refiner of {network.keypoints} keypoints, but the data set has {len(schema.names)}; "

@@ -78,12 +78,19 @@ def load_any(path: str | PathLike[str]) -> tuple[Network, Weights]:
         check_weights(network, weights)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}; {AGAIN}") from None
+    return network, weights
+
+
+def check_finite(path: str | PathLike[str], weights: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `ArtifactError` for weights, read from `path`, with which a network would say nothing.
+
+    Not of those that a training starts from: it finds out itself, and says that it failed.
+    """
     if (wild := next((name for name, values in weights.items() if not np.isfinite(values).all()), None)) is not None:
         raise ArtifactError(
             f"{path}: {wild} has values that are no finite numbers, and so would be all that the network says; train it again, or "
             "give other weights"
         )
-    return network, weights
 
 
 def load_network(path: str | PathLike[str]) -> Network:

@@ -73,7 +73,8 @@ def test_weights_of_another_network_are_not_read(tmp_path):
     path = tmp_path / "odd.safetensors"
     save_weights(path, WEIGHTS, {"architecture": dataclasses.replace(NETWORK, stem=16).to_json()})
     with pytest.raises(ArtifactError, match=r"odd\.safetensors: weights do not belong"):
-        files.load(path)
+        files.check_finite(path, files.load(path)[1])
+    files.check_finite(path, WEIGHTS)
     assert files.load_architecture(path).stem == 16
 
 
@@ -107,4 +108,5 @@ def test_weights_that_are_no_numbers_are_named(tmp_path, value):
     broken[name].flat[3] = value
     files.save(path, NETWORK, broken)
     with pytest.raises(ArtifactError, match=f"^{path}: {name} has values that are no finite numbers.*train it again"):
-        files.load(path)
+        files.check_finite(path, files.load(path)[1])
+    files.check_finite(path, WEIGHTS)

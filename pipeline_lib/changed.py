@@ -3,7 +3,7 @@
 Snakemake would make again what is made from them, and deletes it before: of an input that is damaged nothing may be lost.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from pipeline_lib.config import Config
@@ -16,9 +16,16 @@ from pipeline_lib.search.genotype import Nesting, encode, key
 Read = Callable[[Path], object]
 
 
-def check(cfg: Config, folder: Path = Path()) -> None:
-    """Raise `ArtifactError` for the first one that is damaged, or that is another network's."""
-    if not cfg.search.enabled:
+FORCING = ("-R", "--forcerun", "-f", "--force", "-F", "--forceall")
+"""Options of Snakemake by which files are made again on purpose, the damaged ones as a rule."""
+
+
+def check(cfg: Config, words: Collection[str] = (), folder: Path = Path()) -> None:
+    """Raise `ArtifactError` for the first one that is damaged, or that is another network's.
+
+    `words` are those of the command line: what is to be made again is not looked at.
+    """
+    if not cfg.search.enabled or not set(FORCING).isdisjoint(words):
         return
     results = folder / f"results/{cfg.folder}"
     records = folder / f"results/data/{cfg.dataset.name}"

@@ -168,13 +168,14 @@ def test_a_changed_good_document_is_no_damage(good: Path, tmp_path: Path) -> Non
     for path in sorted(here.rglob("results/**/*"), reverse=True):
         if path.is_file():
             path.touch()
-            changed.check(cfg, here)
+            changed.check(cfg, folder=here)
     (here / world.G1 / "child_01/score.json").unlink()
-    changed.check(cfg, here)
+    changed.check(cfg, folder=here)
     weights = here / world.G0 / "parents/0.safetensors"
     weights.write_bytes((here / world.G1 / "child_00/weights.safetensors").read_bytes())
     with pytest.raises(ArtifactError, match=r"parents/0\.safetensors: weights of .*, but rank 0 in .*parents\.json is"):
-        changed.check(cfg, here)
+        changed.check(cfg, folder=here)
+    changed.check(cfg, ("--cores", "2", "-R", "transfer"), here)  # is to be made again
 
 
 @pytest.mark.parametrize("name", ["state.json", "variables.safetensors", "best.safetensors"])

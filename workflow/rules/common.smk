@@ -21,7 +21,7 @@ try:
     window.check(cfg, sys.argv[1:])
     runs = workflow.is_main_process and not plan.plans_only(sys.argv[1:])
     if runs:
-        changed.check(cfg)
+        changed.check(cfg, sys.argv[1:])
     # What the profile says of devices.
     profile = workflow.resource_settings.default_resources
     plan.name_accelerators(profile)

@@ -6,6 +6,7 @@ the devices are JAX's (`jax_devices`), and TensorFlow, which reads the data, get
 """
 
 import importlib.metadata
+import importlib.util
 import logging
 import math
 import os
@@ -45,6 +46,11 @@ def available() -> list[str]:
 def check(device: str) -> None:
     """Raise `EvoPoseError`, saying what is missing and what to do, when `device` (auto, cpu, gpu, tpu) is not there."""
     if device in ("auto", *available()):
+        if importlib.util.find_spec(backend()) is None:
+            raise EvoPoseError(
+                f"KERAS_BACKEND={backend()}: it is not installed here; run `make install ACCELERATOR={backend()} "
+                f"VENV=.venv-{backend()}` and use the programs of .venv-{backend()}/bin, or unset the variable"
+            )
         return
     if device == "tpu":
         if not hardware.names("tpu"):

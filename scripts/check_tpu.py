@@ -7,9 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from pipeline_lib import cli
 from pipeline_lib.config import PAPER_ANCESTOR, PAPER_SPACE, TrainSettings
 from pipeline_lib.errors import ConfigError
+from pipeline_lib.explain import explain
 from pipeline_lib.nets import registry
 from pipeline_lib.nets.layers import Network
 from pipeline_lib.search import genotype
@@ -35,13 +38,17 @@ ENVIRONMENT = {
 
 def main(arguments: argparse.Namespace) -> None:
     described = network(arguments.genotype, arguments.height, arguments.width)
+    try:
+        settings = TrainSettings(batch=arguments.batch, precision=arguments.precision)
+    except ValidationError as error:
+        raise ConfigError(f"--batch: {explain(error)}") from None
     check_packages()
     os.environ.update(ENVIRONMENT)
     from pipeline_lib import artifacts
     from pipeline_lib.train import ahead
 
     target = ahead.Target(arguments.topology)
-    step = ahead.Step(described, TrainSettings(batch=arguments.batch, precision=arguments.precision))
+    step = ahead.Step(described, settings)
     chips = len(target.devices)
     costs, refusals = [], []
     for count in dict.fromkeys((1, chips) if not arguments.one_chip else (1,)):

@@ -118,7 +118,11 @@ class TrainSettings(Section):
         1, le=THREADS, description="TensorFlow's CPU threads; another number gives other bytes."
     )
     deterministic: Flag = Field(True, description="Deterministic ops: same seed and threads, same bytes.")
-    steps_per_execution: Positive = Field(1, le=EPOCHS, description="Steps run by one call of the compiled step.")
+    steps_per_execution: Positive = Field(
+        1,
+        le=EPOCHS,
+        description="Steps run by one call of the compiled step: the largest divisor of an epoch's steps up to it.",
+    )
     jit_compile: Flag = Field(False, description="Compile the step with XLA.")
     devices: Positive = Field(1, le=4096, description="Devices that share the batch.")
     accumulation: Positive = Field(

@@ -310,6 +310,12 @@ def compiled(
 
     `make` has the arguments of `PoseModel`.
     """
+    together = _divisor(steps, settings.steps_per_execution)
+    if together < settings.steps_per_execution:
+        log.info(
+            "%d steps are run by a call, not %d (train.steps_per_execution): an epoch of %d steps has no such part",
+            *(together, settings.steps_per_execution, steps),
+        )
     with strategy.scope():
         sigma = settings.heatmap_sigma * network.outputs[-1].shape[1] / SIGMA_REFERENCE_HEIGHT
         model = make(network, sigma, strategy.num_replicas_in_sync, supervised, settings.accumulation)
@@ -317,7 +323,7 @@ def compiled(
             Adam(rate),
             # What JAX does not compile, it runs one operation at a time.
             jit_compile=settings.jit_compile or keras.backend.backend() == "jax",
-            steps_per_execution=_divisor(steps, settings.steps_per_execution),
+            steps_per_execution=together,
         )
         # Else the first step makes these variables, and TensorFlow traces it twice.
         model.optimizer.build(model.trainable_variables)

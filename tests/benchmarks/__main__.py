@@ -13,6 +13,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from pipeline_lib import artifacts, cli, devices
+from pipeline_lib.errors import ConfigError
 from tests.benchmarks.measure import Row, Settings
 
 BENCHMARKS = ("pipeline", "step", "start", "dag", "memory")
@@ -20,6 +21,8 @@ BENCHMARKS = ("pipeline", "step", "start", "dag", "memory")
 
 def main(arguments: argparse.Namespace) -> None:
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    if arguments.json.is_dir():
+        raise ConfigError(f"--json: {arguments.json} is a folder; name a file")
     settings = Settings(arguments.seconds, arguments.images, arguments.batch, arguments.threads, arguments.evaluations)
     devices.configure(settings.threads, deterministic=True)
     rows: list[Row] = []

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline_lib.errors import EvoPoseError
 from pipeline_lib.nets import files
 from pipeline_lib.nets.registry import architecture
 from pipeline_lib.nets.spec import initial_weights
@@ -25,8 +26,10 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    if done.returncode:
+        raise EvoPoseError(f"the child ended with exit code {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
     phases = json.loads(done.stdout.splitlines()[-1])
     name = f"start of a child, S 256x192, batch {BATCH}"
     rows = [Row(name, phase, seconds, "s") for phase, seconds in phases.items()]

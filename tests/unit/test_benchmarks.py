@@ -89,3 +89,24 @@ def test_command_names_an_unknown_benchmark():
         [sys.executable, "-m", "tests.benchmarks", "nothing"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2 and "nothing: one of pipeline, step, start, dag, memory is expected" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--seconds", "0"], "--seconds: a number above 0 is expected, not 0"),
+        (["--batch", "-3"], "--batch: an integer above 0 is expected, not -3"),
+        (["--threads", "0"], "--threads: an integer above 0"),
+        (["--evaluations", "0"], "--evaluations: an integer above 0"),
+        (["--json", "."], "--json: . is a folder; name a file"),
+    ],
+)
+def test_command_names_wrong_options_before_it_measures(options, said):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks", "pipeline", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr

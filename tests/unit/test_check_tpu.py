@@ -155,3 +155,9 @@ def test_one_program_for_all_chips(tmp_path: Path) -> None:
     assert (one["chips"], one["batch"], four["chips"], four["batch"]) == (1, 64, 4, 256)
     assert one["all_reduces"] == 0 < four["all_reduces"]
     assert four["flops"] == pytest.approx(one["flops"], rel=0.2), "of a chip"
+
+
+def test_a_batch_beyond_all_bounds_is_refused() -> None:
+    command = ["--genotype", "ancestor", "--batch", "2097152"]
+    with pytest.raises(ConfigError, match=r"--batch: batch: .*1048576"):
+        check_tpu.main(check_tpu.parser().parse_args(command))

@@ -229,3 +229,12 @@ def test_as_many_tpu_cores_as_asked_for_share_the_batch(
     with pytest.raises(EvoPoseError, match=r"5 devices asked for.*the TPU has 4 cores"):
         devices.strategy("auto", 5)
     assert calls == ([] if name == "local" else [f"resolver of {name}"] * 3)
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        EvoPoseError, match=r"KERAS_BACKEND=jax: it is not installed here; .*ACCELERATOR=jax VENV=\.venv-jax"
+    ):
+        devices.check("cpu")

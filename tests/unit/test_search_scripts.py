@@ -478,7 +478,7 @@ def test_scale(run, tmp_path, initial):
     else:
         same(found.weights, initial_weights(found.made, 4))
         parameters = count_network(found.made)["parameters"]
-        nothing = {"parameters": parameters, "inherited": 0, "fraction": 0, "initial": list(found.weights)}
+        nothing = {"parameters": parameters, "inherited": 0, "fraction": 0, "initial": list(found.weights), "part": {}}
         assert found.report == {"schema_version": 1, **nothing, "initial": found.report["initial"]}
         assert set(found.report["initial"]) == found.weights.keys()
     assert found.model == {

@@ -38,9 +38,9 @@ def main(arguments: argparse.Namespace) -> None:
         raise ConfigError("there is nothing to train in this configuration: no search, and no final network")
     stores = storage.storage(cfg, trainings, people, arguments.devices)
 
+    devices.lease(device, None, "calibration")  # may wait for others: no part of what a training takes
     begun = time.perf_counter()
     log.info("loading TensorFlow")
-    devices.lease(device, None, "calibration")
     from pipeline_lib.price import calibration
 
     launch = time.perf_counter() - begun

@@ -57,7 +57,8 @@ def estimate(found: Estimate) -> list[Part]:
     stores = [(store.name, "not known yet" if store.bytes is None else size(store.bytes)) for store in found.storage]
     known = [store.bytes for store in found.storage if store.bytes is not None]
     stores.append(("all", size(sum(known))))
-    evaluations = f"{found.evaluations:,} evaluations in the search, " if found.evaluations else ""
+    number = f"{found.evaluations:,} evaluation{'' if found.evaluations == 1 else 's'}"
+    evaluations = f"{number} in the search, " if found.evaluations else ""
     price = (
         "" if found.price is None else f", {money(found.device_hours, found)} at {found.price:g} for a device's hour"
     )

@@ -297,7 +297,7 @@ def test_the_page_says_what_counts():
     page = text.estimate(planned(row("generation 0", 1, 3600), row("m", 1, 1800, work.FINAL, 4), price=3.0))
     head = page[0].blocks[0]
     assert head.startswith(
-        "1 evaluations in the search, 3 device-hours, 9.00 at 3 for a device's hour; with 2 devices 1.5 h"
+        "1 evaluation in the search, 3 device-hours, 9.00 at 3 for a device's hour; with 2 devices 1.5 h"
     )
     assert text.duration(59) == "59.0 s" and text.duration(90) == "1.5 min" and text.duration(36 * 3600) == "1.5 d"
     assert text.size(999) == "999 B" and text.size(1.5e9) == "1.5 GB" and text.size(2e15) == "2000.0 TB"

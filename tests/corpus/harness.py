@@ -139,10 +139,9 @@ def last_message(stderr: str) -> str:
 
 def applied(case: Case, folder: Path) -> Said:
     """What a program says of a case; `folder` holds a good world of its own."""
-    with contextlib.chdir(folder):
+    with contextlib.chdir(folder), mock.patch.dict(os.environ):
         case.change(Path(), seed(case.name))
-        with mock.patch.dict(os.environ):
-            return run(case.command)
+        return run(case.command)
 
 
 def problems(case: Case, said: Said) -> list[str]:

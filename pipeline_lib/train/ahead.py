@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline_lib.errors import ConfigError
 from pipeline_lib.nets.layers import Network
 from pipeline_lib.nets.precision import precision
 from pipeline_lib.train import trainer
+from pipeline_lib.train.model import PoseModel
 from pipeline_lib.train.schedule import warmup_cosine
 
 log = logging.getLogger(__name__)
@@ -97,14 +99,9 @@ class Step:
         """Compile for `chips` of `target`, which share `batch`. Raises `DoesNotFit`."""
         everywhere, split = target.shardings(chips)
         model = self._model
-        groups = (
-            model.trainable_variables,
-            model.non_trainable_variables,
-            model.optimizer.variables,
-            model.metrics_variables,
-        )
         state = tuple(
-            [jax.ShapeDtypeStruct(each.shape, each.dtype, sharding=everywhere) for each in group] for group in groups
+            [jax.ShapeDtypeStruct(each.shape, each.dtype, sharding=everywhere) for each in group]
+            for group in variables(model)
         )
         height, width, keypoints = self._shape
         data = tuple(
@@ -143,6 +140,16 @@ class Step:
             found.memory / GIB,
         )
         return found
+
+
+def variables(model: PoseModel) -> tuple[list[Any], ...]:
+    """The variables whose values are the state that Keras' training step under JAX takes and returns, in its order."""
+    return (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
 
 
 def shortage(message: str) -> str:

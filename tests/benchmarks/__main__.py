@@ -17,14 +17,19 @@ from pipeline_lib.errors import ConfigError
 from tests.benchmarks.measure import Row, Settings
 
 BENCHMARKS = ("pipeline", "step", "start", "dag", "memory")
+ON_REQUEST = ("device",)
+"""Measured only if they are named."""
 
 
 def main(arguments: argparse.Namespace) -> None:
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     if arguments.json.is_dir():
         raise ConfigError(f"--json: {arguments.json} is a folder; name a file")
-    settings = Settings(arguments.seconds, arguments.images, arguments.batch, arguments.threads, arguments.evaluations)
-    devices.configure(settings.threads, deterministic=True)
+    settings = Settings(
+        *(arguments.seconds, arguments.images, arguments.batch, arguments.threads, arguments.evaluations),
+        arguments.deterministic,
+    )
+    devices.configure(settings.threads, settings.deterministic)
     rows: list[Row] = []
     for name in arguments.benchmarks or BENCHMARKS:
         logging.info("benchmark %s", name)
@@ -62,7 +67,10 @@ def table(rows: Sequence[Row]) -> str:
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     options.add_argument(
-        "benchmarks", nargs="*", metavar="BENCHMARK", help=f"which: {', '.join(BENCHMARKS)} (default: all)"
+        "benchmarks",
+        nargs="*",
+        metavar="BENCHMARK",
+        help=f"which: {', '.join(BENCHMARKS)} (default: all), and on request {', '.join(ON_REQUEST)}",
     )
     options.add_argument(
         "--seconds", type=cli.positive_number, default=8, help="of each measurement (default: %(default)s)"
@@ -75,12 +83,17 @@ def parser() -> argparse.ArgumentParser:
         "--threads", type=cli.positive, default=os.cpu_count(), help="of pipeline and step (all cores)"
     )
     options.add_argument("--evaluations", type=cli.positive, default=1000, help="of the dry run (default: %(default)s)")
+    options.add_argument(
+        "--deterministic", action=argparse.BooleanOptionalAction, default=True,
+        help="operations that give the same bytes each time, as trainings have them (default: yes)",
+    )  # fmt: skip
     options.add_argument("--json", type=Path, default=Path("results/bench.json"), help="output (%(default)s)")
     return options
 
 
 if __name__ == "__main__":
     options = parser()
-    if unknown := set(options.parse_args().benchmarks) - set(BENCHMARKS):
-        options.error(f"{', '.join(sorted(unknown))}: one of {', '.join(BENCHMARKS)} is expected")
+    known = (*BENCHMARKS, *ON_REQUEST)
+    if unknown := set(options.parse_args().benchmarks) - set(known):
+        options.error(f"{', '.join(sorted(unknown))}: one of {', '.join(known)} is expected")
     cli.run(main, options)

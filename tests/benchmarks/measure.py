@@ -9,13 +9,17 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Settings:
-    """Options of the command: seconds of a measurement, pictures, batch, CPU threads, evaluations of the dry run."""
+    """Options of the command: seconds of a measurement, pictures, batch, CPU threads, evaluations of the dry run.
+
+    `deterministic`: whether operations are to give the same bytes each time.
+    """
 
     seconds: float
     images: int
     batch: int
     threads: int
     evaluations: int
+    deterministic: bool
 
 
 @dataclass(frozen=True)

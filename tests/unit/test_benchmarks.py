@@ -110,3 +110,10 @@ def test_command_names_wrong_options_before_it_measures(options, said):
         check=False,
     )
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_step_on_an_accelerator_is_measured_under_jax_only(tmp_path):
+    command = [sys.executable, "-m", "tests.benchmarks", "device", "--json", str(tmp_path / "bench.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "run KERAS_BACKEND=jax .venv-jax/bin/python -m tests.benchmarks device" in done.stderr

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from pipeline_lib.config import TrainSettings
-from pipeline_lib.nets import files
+from pipeline_lib.nets import files, registry
+from pipeline_lib.nets.layers import count_network
 
 pytestmark = [
     pytest.mark.slow,
@@ -162,3 +164,29 @@ def test_devices_that_jax_does_not_have(tmp_path: Path) -> None:
     """
     done = python("jax", "-c", textwrap.dedent(program), devices=2)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_step_on_the_accelerator_is_measured(tmp_path: Path) -> None:
+    """A small network on this CPU; that of the parts of the table is the network's own count."""
+    rows = [[1, 3, 1, stride] for stride in (1, 2, 2, 2, 1, 2, 1)]
+    code = f"""
+        from tests.benchmarks import __main__ as command, device
+        from pipeline_lib import cli
+        device.NETWORKS = (({rows}, 32, 32),)
+        device.SIDE["cpu"] = 64
+        cli.run(command.main, command.parser())
+    """
+    report = tmp_path / "bench.json"
+    options = ("device", "--batch", 2, "--seconds", 0.3, "--json", report)
+    done = python("jax", "-c", textwrap.dedent(code), *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(report.read_text())
+    assert found["settings"]["deterministic"] is True
+    (title,) = {row["benchmark"] for row in found["rows"]}
+    assert title == "training step on CPU, bfloat16, batch 2"
+    values = {row["variant"]: row["value"] for row in found["rows"]}
+    assert all(value > 0 for value in values.values())
+    # Forward and backward pass take three times the forward one, each multiply-add is two operations.
+    counted = count_network(registry.architecture(rows, 32, 32, 17))["multiply_adds"]
+    share = values[f"{rows} 32x32"] * 3 * 2 * counted / (1e12 * values["product of bfloat16 matrices"])
+    assert values[f"{rows} 32x32, of the peak"] == pytest.approx(100 * share)

@@ -426,7 +426,7 @@ def test_settings_reach_the_network(
 
 
 def test_settings_of_speed_reach_the_data_and_the_compiled_step(
-    manifest: records.Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manifest: records.Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No result shows them."""
     seen: dict[str, Any] = {"threads": []}
@@ -449,9 +449,16 @@ def test_settings_of_speed_reach_the_data_and_the_compiled_step(
     settings = TrainSettings(batch=2, cpu_threads=3, steps_per_execution=6, jit_compile=True, deterministic=False)
     shared = manifest, manifest, settings, 1, tmp_path / "history.csv", tf.distribute.get_strategy()
     assert trainer.POSES.training_data is trainer.POSES.validation_data is records.dataset
+    caplog.set_level("INFO")
     with pytest.raises(Reached):
         trainer.fit(network(), *shared, task=trainer.Task(read, read))
     assert seen == {"threads": [3, 3], "steps_per_execution": 5, "jit_compile": True}
+    assert "5 steps are run by a call, not 6 (train.steps_per_execution): an epoch of 5 steps" in caplog.text
+    caplog.clear()
+    settings = settings.model_copy(update={"steps_per_execution": 5})
+    with pytest.raises(Reached):
+        trainer.fit(network(), manifest, manifest, settings, *shared[3:], task=trainer.Task(read, read))
+    assert "steps are run by a call" not in caplog.text
 
 
 def test_records_must_have_the_keypoints_of_the_network(manifest: records.Manifest) -> None:

@@ -2,8 +2,11 @@
 
 import gc
 import logging
-from collections.abc import Callable
-from typing import TypeVar
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
 
 import keras
 
@@ -42,13 +45,56 @@ def halved(settings: TrainSettings) -> TrainSettings | None:
     return settings.model_copy(update={"accumulation": accumulation})
 
 
+def kills() -> dict[str, Any]:
+    """How many processes this system has killed for want of memory since it was started; empty where it does not say."""
+    with suppress(OSError):
+        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+        if found:
+            return {"boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip(), "oom_kills": int(found[1])}
+    return {}
+
+
+def killed(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    """Whether the system killed processes between two answers of `kills`, as far as it says."""
+    if before is None or not now or before.get("boot") != now["boot"]:
+        return False
+    return isinstance(before.get("oom_kills"), int) and before["oom_kills"] < now["oom_kills"]
+
+
 def within(attempt: Callable[[TrainSettings], Result], settings: TrainSettings, store: Store, title: str) -> Result:
     """What `attempt` gives, if need be for `halved` settings; a later process begins with those.
 
-    Batch statistics are then those of the smaller parts. Raises `TrainingFailed` when they do not fit into memory either.
+    A process that was killed while the system killed processes for want of memory did not fit into it: after the preemption
+    of a machine its successor finds another boot, after one by signal no such kill. Batch statistics of `halved` settings are
+    those of the smaller parts. Raises `TrainingFailed` when they do not fit into memory either.
     """
+    now = kills()
+    with store.running(now) as before:
+        if killed(before, now):
+            store.count(OUT_OF_MEMORY)
+            log.warning("%s: the system killed the attempt before this one for want of memory", title)
+            if store.attempts[OUT_OF_MEMORY] > 1:
+                raise _failed(title, _part(_tries(settings)[-1]), "killed by the system")
+        return _tried(attempt, settings, store, title)
+
+
+def _tries(settings: TrainSettings) -> list[TrainSettings]:
     smaller = halved(settings)
-    tries = [settings, *([smaller] if smaller else [])]
+    return [settings, *([smaller] if smaller else [])]
+
+
+def _part(settings: TrainSettings) -> int:
+    return settings.batch // settings.devices // settings.accumulation
+
+
+def _failed(title: str, part: int, problem: str) -> TrainingFailed:
+    return TrainingFailed(
+        f"{title}: out of memory with {part} persons at once ({problem}); lower train.batch, or raise train.accumulation"
+    )
+
+
+def _tried(attempt: Callable[[TrainSettings], Result], settings: TrainSettings, store: Store, title: str) -> Result:
+    tries = _tries(settings)
     if store.attempts.get(OUT_OF_MEMORY):
         tries = tries[-1:]
     for number, tried in enumerate(tries, start=1):
@@ -60,13 +106,11 @@ def within(attempt: Callable[[TrainSettings], Result], settings: TrainSettings, 
             problem = " ".join(str(error).split())[:_BRIEF] or type(error).__name__
         # Outside of the handler, whose traceback holds the network.
         store.count(OUT_OF_MEMORY)
-        part = tried.batch // tried.devices // tried.accumulation
+        part = _part(tried)
         if number < len(tries):
             log.warning(
                 "%s: %d persons at once do not fit into memory (%s); half as many are tried", title, part, problem
             )
             keras.utils.clear_session()
             gc.collect()
-    raise TrainingFailed(
-        f"{title}: out of memory with {part} persons at once ({problem}); lower train.batch, or raise train.accumulation"
-    )
+    raise _failed(title, part, problem)

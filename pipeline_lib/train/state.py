@@ -4,6 +4,7 @@ States lie in an undeclared folder beside the outputs (Snakemake deletes declare
 
     .training/lock                  held by the one process that writes here
     .training/<key>/attempts.json   how often this training was started, and how the attempts ended
+    .training/<key>/running.json    what an attempt noted when it began; left behind by one that was killed
     .training/<key>/000003_000120/  a state: 3 epochs and 120 steps of the fourth are done
 
 The key is a digest of all that decides the result, so that no state of another training is ever taken up. A state is complete
@@ -40,7 +41,8 @@ KEPT = 2
 """Newest states of a training: should the last one be damaged, the one before it is taken up."""
 
 SCHEMA_VERSION = 1
-_STATE, _VARIABLES, _BEST, _ATTEMPTS = "state.json", "variables.safetensors", "best.safetensors", "attempts.json"
+_STATE, _VARIABLES, _BEST = "state.json", "variables.safetensors", "best.safetensors"
+_ATTEMPTS, _RUNNING = "attempts.json", "running.json"
 _SEAL = "digest"
 
 Tensors = dict[str, NDArray[Any]]
@@ -80,6 +82,20 @@ class Store:
         """Count an attempt that was `started`, or how one ended, such as `preempted`."""
         self.attempts[kind] = self.attempts.get(kind, 0) + 1
         artifacts.write_json(self.folder / _ATTEMPTS, self.attempts)
+
+    @contextmanager
+    def running(self, note: Mapping[str, Any]) -> Iterator[Mapping[str, Any] | None]:
+        """Around an attempt, which `note` is kept of meanwhile; gives that of the one before if it was killed, else None."""
+        path = self.folder / _RUNNING
+        left = None
+        with suppress(ArtifactError):
+            content = artifacts.read_json(path)
+            left = content if isinstance(content, dict) else None
+        artifacts.write_json(path, dict(note))
+        try:
+            yield left
+        finally:
+            path.unlink(missing_ok=True)
 
     def save(self, state: State) -> None:
         """Write `state`; it is there in whole or not at all. Older ones but the last are removed."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline_lib.config import TrainSettings
+from pipeline_lib.config import COCO_KEYPOINTS, TrainSettings
 from pipeline_lib.nets import files, registry
 from pipeline_lib.nets.layers import count_network
 
@@ -103,6 +103,25 @@ def test_bfloat16_and_stochastic_depth(one, manifest: Path, initial: Path, tmp_p
         assert float(row["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=0.02)
     assert rows[-1]["loss"] != one[1][-1]["loss"]
     assert all(array.dtype == np.float32 for array in weights.values())
+
+
+def test_predictions_are_those_of_tensorflow(one, manifest: Path, initial: Path, tmp_path: Path) -> None:
+    architecture = files.load(initial)[0]
+    files.save(tmp_path / "trained.safetensors", architecture, one[0], COCO_KEYPOINTS.names)
+    found = {}
+    for backend in ("tensorflow", "jax"):
+        results = tmp_path / f"{backend}.json"
+        command = ["scripts/predict.py", "--weights", tmp_path / "trained.safetensors", "--manifest", manifest]
+        done = python(backend, *command, "--device", "cpu", "--results", results)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found[backend] = json.loads(results.read_text())
+    names = ("image_id", "category_id")
+    wanted = found["tensorflow"]
+    assert wanted and [[one[name] for name in names] for one in found["jax"]] == [
+        [one[name] for name in names] for one in wanted
+    ]
+    for name in ("keypoints", "score"):
+        np.testing.assert_allclose([one[name] for one in found["jax"]], [one[name] for one in wanted], atol=1e-3)
 
 
 def test_tensorflow_reads_and_jax_computes(manifest: Path, initial: Path, tmp_path: Path) -> None:

@@ -81,10 +81,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def read_json(path: str | os.PathLike[str], *, own: bool = True) -> Any:
+def read_json(path: str | os.PathLike[str], *, own: bool = True, remedy: str = AGAIN) -> Any:
     """The content of a JSON file; raises `ArtifactError` naming the file when it is missing or is not JSON.
 
-    `own` says who made it, this workflow or its user: what to do about it differs.
+    `own` says who made it, this workflow or its user: what to do about it differs. `remedy` says what to do about the former.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -94,7 +94,7 @@ def read_json(path: str | os.PathLike[str], *, own: bool = True) -> Any:
         ) from None
     # ValueError: no JSON, no UTF-8, or a number of thousands of digits; RecursionError: brackets by the thousand
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not readable as JSON ({error}); {AGAIN if own else 'write it anew'}") from None
+        raise ArtifactError(f"{path}: not readable as JSON ({error}); {remedy if own else 'write it anew'}") from None
 
 
 def write_document(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
@@ -107,7 +107,7 @@ def read_document(path: str | os.PathLike[str], remedy: str = AGAIN) -> dict[str
 
     Earlier versions wrote some documents without `schema_version`: they count as of version 1. `remedy` says what to do.
     """
-    content = read_json(path)
+    content = read_json(path, remedy=remedy)
     if not isinstance(content, dict):
         raise ArtifactError(f"{path}: a JSON object is expected, not a {type(content).__name__}; {remedy}")
     version = content.get("schema_version", SCHEMA_VERSION)

@@ -3,11 +3,12 @@
 A lease is a lock (`flock`) on a file, so that it dies with its process, however that ends:
 
     <name>.lease        held by who has it; its text says who that is, and since when
-    queue/000000012     a place in the queue, held by who waits there
+    queue/000000012     a place in the queue, held by who waits there; its text says who, and for which names
     mutex               held for the moment of looking and taking
 
 Several are taken at once or not at all, and nobody holds a part of them while it waits: there is no deadlock. Who waits is served
-in the order of coming, so that one that wants four is not overtaken for ever by those that want one.
+in the order of coming, so that one that wants four is not overtaken for ever by those that want one. Only those count who want
+the same names: another GPU than theirs is not kept free for them.
 """
 
 import fcntl
@@ -65,10 +66,10 @@ def _wait(names: Sequence[str], choose: Choose, folder: Path, title: str, held: 
     me = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')} ({title})"
     said = -math.inf
     with ExitStack() as waiting:
-        place = _queue_up(folder, me, waiting)
+        place = _queue_up(names, folder, me, waiting)
         while True:
             with _mutex(folder):
-                before = _before(place)
+                before = _before(place, names)
                 taken = None if before else _take(names, choose, folder, me, held)
                 if taken is not None:
                     log.info("%s: takes %s", title, ", ".join(taken))
@@ -99,7 +100,7 @@ def _take(names: Sequence[str], choose: Choose, folder: Path, me: str, held: Exi
     return list(chosen)
 
 
-def _queue_up(folder: Path, me: str, waiting: ExitStack) -> Path:
+def _queue_up(names: Sequence[str], folder: Path, me: str, waiting: ExitStack) -> Path:
     """The last place of the queue, ours until `waiting` ends."""
     queue = folder / "queue"
     with _mutex(folder):
@@ -108,12 +109,12 @@ def _queue_up(folder: Path, me: str, waiting: ExitStack) -> Path:
         stream = waiting.enter_context(place.open("a+", encoding="utf-8"))
         waiting.callback(place.unlink, missing_ok=True)
         _lock(stream)
-        _write(stream, me)
+        _write(stream, "\n".join((me, *names)))
     return place
 
 
-def _before(place: Path) -> int:
-    """How many wait before `place`; places of processes that died are removed."""
+def _before(place: Path, names: Sequence[str]) -> int:
+    """How many wait before `place` for one of `names`; places of processes that died are removed."""
     alive = 0
     for other in place.parent.iterdir():
         if other.name < place.name:
@@ -121,7 +122,7 @@ def _before(place: Path) -> int:
                 if _lock(stream):
                     other.unlink()
                 else:
-                    alive += 1
+                    alive += not set(names).isdisjoint(stream.read().splitlines()[1:])
     return alive
 
 

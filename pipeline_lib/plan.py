@@ -47,6 +47,9 @@ PURPOSE = {
     HELD_OUT: "ground_truth",
 }
 
+# Keys of `conversion` that change no byte of the records.
+HOW_CONVERTED = ("runner", "mode", "workers", "options")
+
 GENERATION = r"\d\d\d+"
 
 # The target rules that get the data set, without and with its optional archives.

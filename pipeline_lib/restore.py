@@ -115,15 +115,17 @@ def entry(path: Path) -> Entry:
 
 
 def restore(folders: Sequence[Path]) -> list[Stamped]:
-    """Give the files of `folders` times in the order of the workflow, those of a later folder later ones.
+    """Give the files of `folders` times in the order of the workflow, those of a later folder later ones, but data come first.
 
     Raises `ArtifactError` when a file is missing or differs from the folder's manifest; then no time is changed.
     """
     found = [check(folder) for folder in folders]
     steps: dict[tuple[int, Place], list[Path]] = {}
     for index, (folder, names) in enumerate(zip(folders, found, strict=True)):
+        # Experiments are made from data, whatever was named first.
+        turn = index + len(folders) * any(place(name)[0] == 1 for name in names)
         for name in names:
-            steps.setdefault((index, place(name)), []).append(folder / name)
+            steps.setdefault((turn, place(name)), []).append(folder / name)
     # All in the past, by the clock of the files, too: what is made next must not be older than what it is made from.
     stamp = time.time_ns() - LAG - STEP * len(steps)
     for step in sorted(steps):

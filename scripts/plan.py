@@ -56,8 +56,8 @@ def main(arguments: argparse.Namespace) -> None:
         price=arguments.price,
     )
     output = arguments.output or plan.estimate(cfg)
-    artifacts.write_json(output, found.to_json())
     print(as_markdown(f"What {cfg.folder} would take", text.estimate(found)))
+    artifacts.write_json(output, found.to_json())
     log.info("written to %s", output)
 
 
@@ -71,12 +71,15 @@ def _config(arguments: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     from pipeline_lib import plan
 
     merged: dict[str, Any] = {}
-    try:
-        for path in arguments.configfile or [DEFAULT]:
+    for path in arguments.configfile or [DEFAULT]:
+        try:
             update_config(merged, load_configfile(str(path)))
+        except (WorkflowError, OSError, ValueError) as error:
+            raise ConfigError(f"--configfile {path}: {getattr(error, 'strerror', None) or error}") from None
+    try:
         given = parse_config(arguments.config)
-    except (WorkflowError, OSError, ValueError) as error:
-        raise ConfigError(f"--configfile or --config: {error}") from None
+    except (WorkflowError, ValueError) as error:
+        raise ConfigError(f"--config: {error}") from None
     update_config(merged, given)
     return plan.typed(merged, given), ROOT
 

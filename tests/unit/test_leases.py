@@ -69,10 +69,10 @@ class Machine:
         }
         self.processes: list[subprocess.Popen[str]] = []
 
-    def start(self, kind: str, number: int, seconds: float, title: str) -> subprocess.Popen[str]:
+    def start(self, kind: str, number: int, seconds: float, title: str, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", WORKER, kind, str(number), str(seconds), title, str(self.folder)]
         process = subprocess.Popen(
-            command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, env=self._environment | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self.processes.append(process)
         return process
@@ -149,6 +149,23 @@ def test_one_that_wants_all_is_not_overtaken(gpus: Machine) -> None:
     assert all(process.poll() is None for process in small)
     assert large.wait(60) == 0
     assert [process.wait(60) for process in small] == [0, 0, 0]
+
+
+def test_nobody_waits_behind_those_who_want_other_ones(gpus: Machine) -> None:
+    """Two searches on one machine, each with a GPU of its own; one of them has more trainings at once than it has GPUs."""
+    holder = gpus.start("gpu", 1, -1, "holder", CUDA_VISIBLE_DEVICES="0")
+    assert gpus.leased(holder) == ["gpu:0"]
+    waiting = gpus.start("gpu", 1, 0, "waiting", CUDA_VISIBLE_DEVICES="0")
+    gpus.waiting(waiting)
+    other = gpus.start("gpu", 1, 0, "other", CUDA_VISIBLE_DEVICES="1")
+    assert other.stderr is not None and "takes gpu:1" in other.stderr.readline()
+    # Who could have the one or the other waits for his turn.
+    both = gpus.start("gpu", 2, 0, "both", CUDA_VISIBLE_DEVICES="0,1")
+    assert "1 in the queue before us" in gpus.waiting(both)
+    assert waiting.poll() is None
+    end(holder)
+    assert gpus.leased(waiting) == ["gpu:0"]
+    assert gpus.leased(both) == ["gpu:0", "gpu:1"]
 
 
 def test_who_waits_says_for_whom(gpus: Machine) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -239,6 +241,19 @@ def test_the_file_says_the_same_again(tmp_path):
         artifacts.write_json(tmp_path / "plan.json", {**found.to_json(), **change})
         with pytest.raises(ArtifactError, match=r"plan.json: .*scripts/plan.py"):
             estimate.Estimate.read(tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [("mine.yaml", "a: [1\n", "not valid JSON or YAML"), ("none.yaml", None, "No such file or directory")],
+)
+def test_of_several_configuration_files_the_wrong_one_is_named(tmp_path, name, content, problem):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    command = [sys.executable, str(ROOT / "scripts/plan.py"), "--configfile", str(ROOT / "config/config.yaml")]
+    done = subprocess.run([*command, str(tmp_path / name)], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"--configfile {tmp_path / name}: " in done.stderr and problem in done.stderr
 
 
 def write_training(folder, seconds, devices=1):

@@ -114,6 +114,18 @@ def test_the_order_of_the_folders_is_that_of_the_times(tmp_path):
     assert z < a
 
 
+def test_data_come_first_whatever_was_named_first(tmp_path):
+    experiment = made(tmp_path / "results/demo", EXPERIMENT)
+    data = made(tmp_path / "results/data/synthetic", DATA)
+    for folder in (experiment, data):
+        restore.make(folder)
+    assert [stamped.files for stamped in restore.restore([experiment, data])] == [
+        sum(map(len, EXPERIMENT)),
+        sum(map(len, DATA)),
+    ]
+    assert stamp(data / DATA[-1][0]) < stamp(experiment / EXPERIMENT[0][0])
+
+
 def test_benchmarks_are_not_older_than_what_was_measured(tmp_path):
     made(tmp_path / "results/demo", EXPERIMENT)
     restore.make(tmp_path / "results/demo")
@@ -186,7 +198,7 @@ def test_paths_that_lead_out_of_the_folder_are_refused(tmp_path, name):
     ("content", "expected"),
     [
         (None, r"artifacts\.json: no such file; make it where the results are in order \(option --make\)"),
-        ("{", r"artifacts\.json: not readable as JSON"),
+        ("{", r"artifacts\.json: not readable as JSON .*; get it again$"),
         ('{"files": {}}', r"artifacts\.json: not a manifest of files: files: .*at least 1"),
         ('{"files": {"a": {"sha256": "12", "bytes": 3}}}', r"not a manifest of files: files\.a\.sha256"),
         ('{"schema_version": 2, "files": {}}', "schema_version is 2, written by a newer version"),

@@ -180,6 +180,17 @@ def test_raising_generations_trains_nothing_again(finished: Workplace, tmp_path:
     assert "ancestor" not in planned
 
 
+def test_another_way_to_convert_makes_nothing_again(finished: Workplace) -> None:
+    for conversion in (
+        "{mode: multi_processing, workers: 2}",
+        "{runner: DaskRunner, options: ['--dask_client_address=tcp://host:8786']}",
+    ):
+        done = finished.snakemake("-n", "--config", f"conversion={conversion}")
+        assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr, done.stdout
+    done = finished.snakemake("-n", "--config", "conversion={shard_size: 5}")
+    assert jobs(done.stdout + done.stderr)["convert"] == 3
+
+
 def test_data_are_made_where_nothing_can_be_trained(finished: Workplace, tmp_path: Path) -> None:
     place = copied(finished, tmp_path)
     (place.folder / "results/data/tiny/images/val_detections/manifest.json").unlink()

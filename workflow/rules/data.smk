@@ -180,7 +180,9 @@ rule convert:
         images=lambda wildcards: plan.split_of(cfg, wildcards.split).images,
         purpose=lambda wildcards: plan.purpose(wildcards.split),
         part=lambda wildcards: plan.part(cfg, wildcards.split),
-        settings=plan.settings(cfg.conversion, "shards"),
+        # Shards have the same bytes whatever makes them: as a function of threads, to Snakemake it is no reason to make them again.
+        settings=lambda wildcards, threads: plan.settings(cfg.conversion, "shards"),
+        content=plan.settings(cfg.conversion, "shards", *plan.HOW_CONVERTED),
         shards=lambda wildcards: plan.shards(cfg, wildcards.records, wildcards.split),
         reach=lambda wildcards: plan.reach(cfg, wildcards.records),
         keypoints=plan.settings(cfg.dataset.keypoints),

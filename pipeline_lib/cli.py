@@ -108,7 +108,9 @@ def setup_logging() -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     console = os.environ.get(CONSOLE_VARIABLE)
     if console is not None and console.isdecimal() and _is_open(int(console)) and not _same_file(int(console), 2):
-        handlers.append(logging.StreamHandler(os.fdopen(os.dup(int(console)), "w", buffering=1)))
+        # As stderr does, it shows what is no text of its encoding, such as half a character of a file's name, as \\udXXX.
+        stream = os.fdopen(os.dup(int(console)), "w", buffering=1, errors="backslashreplace")
+        handlers.append(logging.StreamHandler(stream))
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers, force=True
     )
@@ -253,4 +255,4 @@ def settings(model: type[Settings], text: str, option: str = "--settings") -> Se
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise ConfigError(f"{option}: {explain(error)}") from None
+        raise ConfigError(f"{option}: {explain(error, model)}") from None

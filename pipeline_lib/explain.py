@@ -1,8 +1,9 @@
 """What is wrong with values of a configuration, in words of the people who wrote it instead of pydantic's."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -57,12 +58,15 @@ _INHERITED = ("search", "final")
 _EXPONENT = re.compile(r"(?P<whole>[-+]?\d+)(?P<fraction>\.\d*)?[eE](?P<sign>[-+]?)(?P<exponent>\d+)")
 
 
-def explain(error: ValidationError) -> str:
-    """All problems of a pydantic error on one line: where, what is wrong, and what was given."""
-    return "; ".join(dict.fromkeys(_lines(error)))
+def explain(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """All problems of a pydantic error on one line: where, what is wrong, and what was given.
+
+    Of the `model` that was validated, the key that an unknown one resembles is named.
+    """
+    return "; ".join(dict.fromkeys(_lines(error, model)))
 
 
-def _lines(error: ValidationError) -> Iterator[str]:
+def _lines(error: ValidationError, model: type[BaseModel] | None) -> Iterator[str]:
     problems = error.errors()
     shared = [_same(problem, 1) for problem in problems if problem["loc"][:1] == ("train",)]
     for problem in problems:
@@ -72,6 +76,8 @@ def _lines(error: ValidationError) -> Iterator[str]:
             continue
         given = problem["input"]
         message = _message(problem["type"], problem["msg"], problem.get("ctx", {}), given)
+        if problem["type"] == "extra_forbidden" and model is not None and (near := _nearest(model, loc)):
+            message = f"unknown key, is {near} meant? correct it or leave it out"
         whole = isinstance(given, Mapping | BaseModel)  # a section would hide the message
         shown = "" if whole or problem["type"] in _SILENT else f" (given: {given!r})"
         if loc[-1:] == ("[key]",):
@@ -84,6 +90,25 @@ def _lines(error: ValidationError) -> Iterator[str]:
             loc, message = loc[:-1], f"{expected} entries are expected, {len(given)} given"
         where = ".".join(map(str, loc))
         yield f"{where}: {message}{shown}" if where else f"{message}{shown}"
+
+
+def _nearest(model: type[BaseModel], loc: tuple[Any, ...]) -> str | None:
+    """The key of the section of `model` at `loc` that the last part of `loc` resembles, if there is one."""
+    sections = [model]
+    for part in loc[:-1]:
+        fields = [section.model_fields[part] for section in sections if part in section.model_fields]
+        # Else it is the name or place of a section in a map or list of them.
+        if fields:
+            sections = [one for field in fields for one in _sections(field.annotation)]
+    near = get_close_matches(str(loc[-1]), dict.fromkeys(key for one in sections for key in one.model_fields), n=1)
+    return near[0] if near else None
+
+
+def _sections(annotation: Any) -> Iterable[type[BaseModel]]:
+    """The models within a type, such as that of an optional section or of a map of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _sections(part)]
 
 
 def _same(problem: Mapping[str, Any], depth: int) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -235,10 +236,31 @@ def load(raw: Mapping[str, Any], folder: str | Path = ".") -> Config:
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8
             said = " ".join(str(error).split())
             raise ConfigError(f"dataset: {path} is not YAML ({said}); correct it, as in config/datasets/") from None
+    _check_texts(values)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(explain(error)) from None
+        raise ConfigError(explain(error, Config)) from None
+
+
+def _check_texts(value: Any, where: str = "") -> None:
+    """Raise `ConfigError` for a text that can neither name a file nor be shown: YAML has escapes for such, too.
+
+    A section that contains itself, as YAML can write it, is left to the models.
+    """
+    waiting: list[tuple[Any, str]] = [(value, where)]
+    seen: set[int] = set()
+    while waiting:
+        value, where = waiting.pop()
+        if isinstance(value, str):
+            if "\0" in value or any(unicodedata.category(each) == "Cs" for each in value):
+                raise ConfigError(
+                    f"{where}: text without \\0 and without halves of characters is expected (given: {value!r})"
+                )
+        elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+            waiting += [(part, f"{where}.{key}".removeprefix(".")) for key, part in parts]
 
 
 def schema() -> str:

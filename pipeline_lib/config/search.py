@@ -9,9 +9,11 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pipeline_lib.config.fields import (
     CHANNELS,
     EPOCHS,
+    EXPONENT,
     GENERATIONS,
     KERNEL,
     MODULES,
+    PARAMETERS,
     SIDE,
     STEM_STRIDE,
     TRAININGS,
@@ -28,7 +30,6 @@ from pipeline_lib.config.fields import (
     Number,
     Positive,
     Probability,
-    Real,
     Section,
     WeightsFile,
 )
@@ -154,8 +155,12 @@ class SearchConfig(Section):
     )
     parents: Number = Field(4, description="mu: survivors of a generation.")
     keep_ancestor: Flag = Field(False, description="The ancestor stays in every pool (the published program).")
-    target_parameters: Annotated[float, Field(strict=True, gt=0)] = Field(5e6, description="T of the fitness (Eq. 3).")
-    gamma: Real = Field(-0.07, description="Exponent of the fitness (Eq. 3); negative favours small networks.")
+    target_parameters: Annotated[float, Field(strict=True, ge=1, le=PARAMETERS)] = Field(
+        5e6, description="T of the fitness (Eq. 3)."
+    )
+    gamma: Annotated[float, Field(strict=True, ge=-EXPONENT, le=EXPONENT)] = Field(
+        -0.07, description="Exponent of the fitness (Eq. 3); negative favours small networks."
+    )
     transfer: Flag = Field(True, description="Children inherit weights; false: they start from scratch.")
     donor: Literal["module", "network"] = Field(
         "module",

@@ -147,7 +147,7 @@ class Store:
         return sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
     def _read_attempts(self) -> dict[str, int]:
-        with suppress(ArtifactError, TypeError, ValueError, AttributeError):
+        with suppress(ArtifactError, TypeError, ValueError, OverflowError, AttributeError):
             content = artifacts.read_json(self.folder / _ATTEMPTS)
             return {str(kind): int(number) for kind, number in content.items()}
         return {}

@@ -28,6 +28,8 @@ def main(arguments):
         raise DataError("images/1.jpg: not an image; put one there")
     if arguments.what == "bug":
         raise RuntimeError("a bug")
+    if arguments.what == "half":
+        logging.info("half %s", chr(0xD800))
     if arguments.what == "full":
         with open("/dev/full", "w") as stream:
             stream.write("x")
@@ -161,13 +163,32 @@ def test_messages_are_not_doubled_without_a_redirection(tmp_path):
     assert log.read_text().count("working on well") == 1
 
 
+def test_the_console_shows_half_a_character(tmp_path):
+    """Names of files from JSON may have such; the log of a job would else have a traceback."""
+    console, log = tmp_path / "console", tmp_path / "log"
+    with console.open("w") as first, log.open("w") as second:
+        done = run(
+            "half",
+            console=first.fileno(),
+            pass_fds=[first.fileno()],
+            capture_output=False,
+            stderr=second,
+            stdout=second,
+        )
+    assert done.returncode == 0
+    assert console.read_text().endswith("half \\ud800\n")
+    assert "Traceback" not in log.read_text()
+
+
 def test_a_console_that_is_closed_is_left_alone():
     assert run("well", console=77).returncode == 0
 
 
 def test_settings_are_parsed_and_errors_named():
     assert cli.settings(TrainSettings, '{"epochs": 3, "precision": "bfloat16"}').epochs == 3
-    with pytest.raises(ConfigError, match=r"^--settings: epoch: unknown key, correct it or leave it out$"):
+    with pytest.raises(
+        ConfigError, match=r"^--settings: epoch: unknown key, is epochs meant\? correct it or leave it out$"
+    ):
         cli.settings(TrainSettings, '{"epoch": 3}')
     with pytest.raises(ConfigError, match="--settings"):
         cli.settings(TrainSettings, "{")

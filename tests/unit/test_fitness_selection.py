@@ -31,6 +31,12 @@ def test_numpy_values_and_nan():
     assert np.isnan(fitness(float("nan"), 4, 4, -0.07))
 
 
+@pytest.mark.parametrize(("target", "gamma"), [(5e6, 1e308), (1e300, 2.0)])
+def test_an_exponent_beyond_all_numbers_is_named(target, gamma):
+    with pytest.raises(ConfigError, match=r"^search\.gamma: .*search\.target_parameters.* 4 parameters"):
+        fitness(2.0, 4, target, gamma)
+
+
 def test_select_the_lowest_best_first():
     assert select([3.0, 1.0, 2.0, 0.5], 3) == [3, 1, 2]
     assert select(np.array([3.0, 1.0, -2.0]), 1) == [2]

@@ -278,9 +278,10 @@ def test_attempts_are_counted_by_kind_over_processes(tmp_path):
                 opened.count(kind)
     with state.opened(weights, "key") as opened:
         assert opened.attempts == {"started": 2, "preempted": 1}
-        (opened.folder / "attempts.json").write_text("{")
-    with state.opened(weights, "key") as opened:
-        assert opened.attempts == {}
+    for damaged in ("{", "[]", '{"started": null}', '{"started": 1e999}'):
+        (opened.folder / "attempts.json").write_text(damaged)
+        with state.opened(weights, "key") as opened:
+            assert opened.attempts == {}
 
 
 def test_the_key_depends_on_every_input_and_on_the_code(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from pipeline_lib.errors import ConfigError, EvoPoseError, Preempted
 from pipeline_lib.explain import explain
 
 CONSOLE_VARIABLE = "EVOPOSE_CONSOLE_FD"
+PARENT_VARIABLE = "EVOPOSE_PARENT"
 USER_ERROR = 2
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h
 SILENCE = 10.0
@@ -92,11 +93,17 @@ def _end(code: int, main: Callable[[argparse.Namespace], None]) -> NoReturn:
 def end_with_parent() -> None:
     """Have the system send SIGTERM when the process that started this one dies: a job of a killed Snakemake is nobody's.
 
-    A training then saves its state. Linux only; elsewhere such a job runs on to its end.
+    A training then saves its state. Linux only; elsewhere such a job runs on to its end. Who has died already, while this
+    program was starting, is known by `EVOPOSE_PARENT`, the parent's process id: then this one ends at once, with 143.
     """
     if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # Not for programs that this one starts.
+    parent = os.environ.pop(PARENT_VARIABLE, None)
+    if parent is not None and parent != str(os.getppid()):
+        logging.getLogger("evopose").error("the Snakemake that started this program has ended, and so does the program")
+        sys.exit(128 + signal.SIGTERM)
 
 
 def setup_logging() -> None:

@@ -535,12 +535,13 @@ def shell_prefix(root: Path, conda: bool) -> str:
     """Shell text before every rule's command.
 
     It makes the library importable and, outside of conda, this Python the `python` of the command; it hands on a copy
-    of Snakemake's stderr, on which programs show progress while their own stderr goes to the rule's log.
+    of Snakemake's stderr, on which programs show progress while their own stderr goes to the rule's log, and who started them.
     """
     path = "" if conda else f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
     return (
         f"set -euo pipefail; {path}"
-        f"export PYTHONPATH={shlex.quote(str(root))}${{{{PYTHONPATH:+:$PYTHONPATH}}}} {cli.CONSOLE_VARIABLE}=3; exec 3>&2; "
+        f"export PYTHONPATH={shlex.quote(str(root))}${{{{PYTHONPATH:+:$PYTHONPATH}}}} {cli.CONSOLE_VARIABLE}=3 "
+        f"{cli.PARENT_VARIABLE}=$PPID; exec 3>&2; "
     )
 
 

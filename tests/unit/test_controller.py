@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib import cli, controller
+from pipeline_lib import cli, controller, plan
 
 ROOT = Path(__file__).parents[2]
 CLAIMING = """
@@ -88,6 +88,32 @@ def test_a_job_ends_with_its_snakemake_and_a_program_that_was_started_by_hand_do
     finally:
         if not of_a_rule:
             os.kill(job, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system says nothing of a parent's end")
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_job_that_was_still_starting_when_its_snakemake_was_killed_does_nothing(tmp_path: Path, killed: bool) -> None:
+    (tmp_path / "job.py").write_text(
+        "import argparse, time\nfrom pathlib import Path\nfrom pipeline_lib import cli\n"
+        "Path('starting').touch()\n"
+        "while not Path('go').exists():\n    time.sleep(0.05)\n"
+        "try:\n"
+        "    cli.run(lambda arguments: Path('ran').touch(), argparse.ArgumentParser())\n"
+        "    Path('ended').write_text('0')\n"
+        "except SystemExit as error:\n"
+        "    Path('ended').write_text(str(error.code))\n"
+    )
+    command = plan.shell_prefix(ROOT, conda=False).format() + "exec python job.py"
+    starting = f"import subprocess\nsubprocess.run(['bash', '-c', {command!r}])"
+    with subprocess.Popen([sys.executable, "-c", starting], cwd=tmp_path) as parent:
+        _until((tmp_path / "starting").exists)
+        if killed:
+            parent.kill()
+            parent.wait()
+        (tmp_path / "go").touch()
+        _until(lambda: (tmp_path / "ended").exists() and (tmp_path / "ended").read_text())
+    assert (tmp_path / "ended").read_text() == ("143" if killed else "0")
+    assert (tmp_path / "ran").exists() != killed
 
 
 def _until(condition: object) -> None:

@@ -90,7 +90,7 @@ def _models(results: Path) -> Iterator[tuple[Path, list[Path], Read]]:
     for place in sorted(results.glob("models/*")):
         weights = place / "weights.safetensors"
         yield place / "initial.safetensors", [weights], files.load
-        yield weights, [*place.glob("predictions_*.json"), place / "latency.json"], files.load
+        yield weights, [*place.glob("predictions_*.json"), place / "latency.json"], _trained
 
 
 def _document(model: type[population.Document]) -> Read:
@@ -130,6 +130,17 @@ def _weights_of_parent(parents: Path) -> Read:
             _check_weights(path, own[0].genotype, f"rank {path.stem} in {parents}")
 
     return read
+
+
+def _trained(path: Path) -> None:
+    network, _ = files.load(path)
+    initial = path.with_name("initial.safetensors")
+    # Newer ones are those of a changed configuration, with which these weights will be made again.
+    if initial.is_file() and not _is_newer(initial, [path]) and files.load_network(initial) != network:
+        raise ArtifactError(
+            f"{path}: weights of another network than those that it was trained from, {initial}; put its own there, or delete this "
+            "file and run again"
+        )
 
 
 def _weights_of_champion(champion: Path) -> Read:

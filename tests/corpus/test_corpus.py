@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -200,6 +201,14 @@ def test_weights_of_final_networks_are_read_before_any_job(good: Path, tmp_path:
         (place / name).write_bytes(whole)
         os.utime(place / name, (later, later))
         changed.check(cfg, folder=here)
+    # The same genotype for another input size.
+    network, weights = files.load_searched(place / "weights.safetensors")
+    files.save(place / "weights.safetensors", replace(network, height=2 * network.height), weights)
+    with pytest.raises(ArtifactError, match=r"models/big/weights\.safetensors: weights of another network than"):
+        changed.check(cfg, folder=here)
+    # Its initial weights were made anew with other settings: it will be trained again.
+    (place / "initial.safetensors").touch()
+    changed.check(cfg, folder=here)
 
 
 def test_weights_of_another_network_are_no_champion(good: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Documents and weights of a search that were changed after others were made from them: they are read before any job is.
+"""Documents and weights that were changed after others were made from them: they are read before any job is.
 
 Snakemake would make again what is made from them, and deletes it before: of an input that is damaged nothing may be lost.
 """
@@ -25,14 +25,15 @@ def check(cfg: Config, words: Collection[str] = (), folder: Path = Path()) -> No
 
     `words` are those of the command line: what is to be made again is not looked at.
     """
-    if not cfg.search.enabled or not set(FORCING).isdisjoint(words):
+    if not set(FORCING).isdisjoint(words):
         return
     results = folder / f"results/{cfg.folder}"
     records = folder / f"results/data/{cfg.dataset.name}"
     # Of generations that are given, times say nothing: nothing is made again because of them.
     first = cfg.first_generation
     last = cfg.search.generations if cfg.only is None else cfg.only.generation
-    for path, made, read in (*_manifests(records, results), *_sources(results, first, last)):
+    searched = _sources(results, first, last) if cfg.search.enabled else ()
+    for path, made, read in (*_manifests(records, results), *searched, *_models(results)):
         if path.is_file() and _is_newer(path, made):
             read(path)
 
@@ -81,7 +82,15 @@ def _sources(results: Path, first: int, last: int) -> Iterator[tuple[Path, list[
             yield path, [*of_next, *champion], _weights_of_parent(place / "parents.json")
     scaled = list(results.glob("models/*/initial.safetensors"))
     yield results / "champion.json", [results / "summary.json"], _document(population.Champion)
-    yield results / "champion.safetensors", scaled, lambda path: files.load_searched(path)
+    yield results / "champion.safetensors", scaled, _weights_of_champion(results / "champion.json")
+
+
+def _models(results: Path) -> Iterator[tuple[Path, list[Path], Read]]:
+    """The weights of the final networks, by which they are trained and predict."""
+    for place in sorted(results.glob("models/*")):
+        weights = place / "weights.safetensors"
+        yield place / "initial.safetensors", [weights], files.load
+        yield weights, [*place.glob("predictions_*.json"), place / "latency.json"], _trained
 
 
 def _document(model: type[population.Document]) -> Read:
@@ -119,6 +128,27 @@ def _weights_of_parent(parents: Path) -> Read:
         own = [one for one in ranked if str(one.rank) == path.stem]
         if own:
             _check_weights(path, own[0].genotype, f"rank {path.stem} in {parents}")
+
+    return read
+
+
+def _trained(path: Path) -> None:
+    network, _ = files.load(path)
+    initial = path.with_name("initial.safetensors")
+    # Newer ones are those of a changed configuration, with which these weights will be made again.
+    if initial.is_file() and not _is_newer(initial, [path]) and files.load_network(initial) != network:
+        raise ArtifactError(
+            f"{path}: weights of another network than those that it was trained from, {initial}; put its own there, or delete this "
+            "file and run again"
+        )
+
+
+def _weights_of_champion(champion: Path) -> Read:
+    def read(path: Path) -> None:
+        if not champion.is_file():
+            files.load_searched(path)
+            return
+        _check_weights(path, population.read(population.Champion, champion).genotype, f"the champion in {champion}")
 
     return read
 

@@ -154,10 +154,13 @@ def chaos(folder: Path, number: int, seed: int, kills_a_search: int = 12) -> Ite
         search = Search(folder / f"search_{index:03d}", seed + index)
         # As a search goes on: a moment that is over does not come again.
         turns, waiting = sorted(waiting[:kills_a_search], key=_place), waiting[kills_a_search:]
-        for kill in turns:
+        for place, kill in enumerate(turns):
             before = len(search.kills)
-            search.run(kill)
+            ended = search.run(kill) == 0
             waiting += [kill] if len(search.kills) == before else []
+            if ended:  # nothing is written any more
+                waiting += turns[place + 1 :]
+                break
         search.finish()
         log.info("%s: %d kills, %d to come", search.place.folder.name, len(search.kills), len(waiting))
         yield search, search.kills

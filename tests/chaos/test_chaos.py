@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,25 @@ def test_the_histogram_counts_kills() -> None:
     assert len(lines) == len(harness.PHASES)
     counted = {" ".join(line.split()[:-2]): line.split()[-2:] for line in lines if line.endswith("#")}
     assert counted == {"train.py writing": ["2", "##"], harness.BETWEEN: ["1", "#"]}
+
+
+@pytest.mark.parametrize("moment", ["inside", "before", "after"])
+def test_a_kill_waits_for_the_process_that_writes_its_file(tmp_path: Path, moment: str) -> None:
+    """Of two processes of a program that run side by side, the other one may begin first."""
+    (tmp_path / "scripts").mkdir()
+    program = tmp_path / "scripts" / "write.py"
+    program.write_text("import os, sys\nopen('new', 'w').write('1234')\nos.replace('new', sys.argv[1])\n")
+    plan = {"program": "write.py", "moment": f"{moment}:b.json", "victim": "child", "phase": "here", "log": "kills.log"}
+    (tmp_path / "chaos.json").write_text(json.dumps(plan))
+    environment = {**os.environ, "EVOPOSE_CHAOS": "chaos.json", "PYTHONPATH": str(harness.INJECT)}
+
+    def written(name: str) -> int:
+        return subprocess.run(
+            [sys.executable, "scripts/write.py", name], cwd=tmp_path, env=environment, check=False
+        ).returncode
+
+    assert [written("a.json"), written("b.json"), written("b.json")] == [0, -signal.SIGKILL, 0]
+    assert (tmp_path / "kills.log").read_text() == "here\n"
 
 
 @pytest.fixture(scope="module")

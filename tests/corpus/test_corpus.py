@@ -4,11 +4,13 @@ All in one process, one after the other: the group.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -176,6 +178,62 @@ def test_a_changed_good_document_is_no_damage(good: Path, tmp_path: Path) -> Non
     with pytest.raises(ArtifactError, match=r"parents/0\.safetensors: weights of .*, but rank 0 in .*parents\.json is"):
         changed.check(cfg, folder=here)
     changed.check(cfg, ("--cores", "2", "-R", "transfer"), here)  # is to be made again
+
+
+def test_weights_of_final_networks_are_read_before_any_job(good: Path, tmp_path: Path) -> None:
+    """Snakemake would delete what was predicted by them, or begin another training from them."""
+    here = world.copied(good, tmp_path / "case")
+    cfg = config.load(yaml.safe_load((here / "config.yaml").read_text()), here)
+    results = here / f"results/{cfg.folder}"
+    place = results / "models/big"
+    place.mkdir(parents=True)
+    for name in ("weights.safetensors", "predictions_ground_truth.json", "initial.safetensors"):
+        (place / name).write_bytes((here / world.G1 / "child_00/weights.safetensors").read_bytes())
+    times = {"initial.safetensors": 1, "weights.safetensors": 2, "predictions_ground_truth.json": 3}
+    for name, time in times.items():
+        os.utime(place / name, (time, time))
+    changed.check(cfg, folder=here)
+    for name, later in (("initial.safetensors", 9), ("weights.safetensors", 9)):
+        whole = (place / name).read_bytes()
+        (place / name).write_bytes(whole[:-4] + b"abcd")
+        with pytest.raises(ArtifactError, match=f"models/big/{name}: damaged"):
+            changed.check(cfg, folder=here)
+        (place / name).write_bytes(whole)
+        os.utime(place / name, (later, later))
+        changed.check(cfg, folder=here)
+    # The same genotype for another input size.
+    network, weights = files.load_searched(place / "weights.safetensors")
+    files.save(place / "weights.safetensors", replace(network, height=2 * network.height), weights)
+    with pytest.raises(ArtifactError, match=r"models/big/weights\.safetensors: weights of another network than"):
+        changed.check(cfg, folder=here)
+    # Its initial weights were made anew with other settings: it will be trained again.
+    (place / "initial.safetensors").touch()
+    changed.check(cfg, folder=here)
+
+
+def test_weights_of_another_network_are_no_champion(good: Path, tmp_path: Path) -> None:
+    here = world.copied(good, tmp_path / "case")
+    cfg = config.load(yaml.safe_load((here / "config.yaml").read_text()), here)
+    results = here / f"results/{cfg.folder}"
+    champion = json.loads((here / world.G1 / "parents.json").read_text())["parents"][0]
+    (results / "champion.json").write_text(json.dumps(champion))
+    scaled = results / "models/big/initial.safetensors"
+    scaled.parent.mkdir(parents=True, exist_ok=True)
+    own = here / world.G1 / "parents/0.safetensors"
+    scaled.write_bytes(own.read_bytes())
+    os.utime(scaled, (1, 1))
+    (results / "champion.safetensors").write_bytes(own.read_bytes())
+    changed.check(cfg, folder=here)
+    other = next(
+        path
+        for path in sorted((here / world.G1).glob("child_*/weights.safetensors"))
+        if files.load_searched(path)[0].genotype != files.load_searched(own)[0].genotype
+    )
+    (results / "champion.safetensors").write_bytes(other.read_bytes())
+    with pytest.raises(
+        ArtifactError, match=r"champion\.safetensors: weights of .*, but the champion in .*champion\.json is"
+    ):
+        changed.check(cfg, folder=here)
 
 
 @pytest.mark.parametrize("name", ["state.json", "variables.safetensors", "best.safetensors"])

@@ -160,9 +160,9 @@ def test_policies_without_a_meaning_are_refused_with_the_configuration(kind: str
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    assert (
-        message(changed(dataset__validation={"blurred_image": "drop"}))
-        == "dataset.validation.blurred_image: unknown key, correct it or leave it out"
+    text = message(changed(dataset__validation={"blurred_image": "drop"}))
+    assert text.startswith("dataset.validation.blurred_image: unknown key, ") and text.endswith(
+        "correct it or leave it out"
     )
 
 

@@ -1,7 +1,8 @@
 """Kills a program of the workflow at a chosen moment; Python imports this before the program where a chaos test says so.
 
 EVOPOSE_CHAOS names a JSON file: `program` (train.py), `moment`, `victim`, `log` (a file that the kill is noted in). It is removed
-by the process that takes it up, so that each kill happens once. Moments:
+by the process whose moment comes first, so that each kill happens once; of several processes of a program, those that write
+another file leave it alone. Moments:
 
     start            before the program's own first line
     inside:NAME      while the file NAME is written: half of its temporary file is there
@@ -18,9 +19,17 @@ import sys
 from pathlib import Path
 
 
-def _die(plan):
+def _die(plan, half=None):
+    try:
+        Path(os.environ["EVOPOSE_CHAOS"]).unlink()
+    except FileNotFoundError:
+        return  # another process was faster, or it is over
     with Path(plan["log"]).open("a", encoding="utf-8") as stream:
         stream.write(f"{plan['phase']}\n")
+    if half is not None:
+        for path in [half, *half.glob("*")]:
+            if path.is_file():
+                os.truncate(path, path.stat().st_size // 2)
     victims = [os.getpid()]
     if plan["victim"] != "child":
         import psutil
@@ -47,11 +56,7 @@ def _armed(plan):
         def renamed(source, target, *arguments, **options):
             hit = meant(target)
             if hit and moment in ("inside", "before"):
-                if moment == "inside":
-                    for path in [Path(source), *Path(source).glob("*")]:
-                        if path.is_file():
-                            os.truncate(path, path.stat().st_size // 2)
-                _die(plan)
+                _die(plan, Path(source) if moment == "inside" else None)
             done = rename(source, target, *arguments, **options)
             if hit and moment == "after":
                 _die(plan)
@@ -73,10 +78,6 @@ def _take():
         return
     if sys.orig_argv[1] != f"scripts/{plan['program']}":
         return
-    try:
-        Path(place).unlink()
-    except FileNotFoundError:
-        return  # another process was faster
     if plan["moment"] == "start":
         _die(plan)
     else:

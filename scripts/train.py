@@ -34,6 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         title=arguments.title,
         may_fail=arguments.may_fail,
+        reuse=arguments.reuse,
     )
 
 
@@ -53,6 +54,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--title", default="training", help="what is trained, shown in the progress lines")
     options.add_argument(
         "--may-fail", action="store_true", help="a loss that is no number or a lack of memory is noted, and is no error"
+    )
+    options.add_argument(
+        "--reuse",
+        action="store_true",
+        help="keep the outputs in .training/ beside them, and take these when the same training is asked for again",
     )
     options.add_argument("--weights", required=True, help="output: the trained weights.safetensors")
     options.add_argument("--history", required=True, help="output: history.csv")

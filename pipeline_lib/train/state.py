@@ -6,6 +6,7 @@ States lie in an undeclared folder beside the outputs (Snakemake deletes declare
     .training/<key>/attempts.json   how often this training was started, and how the attempts ended
     .training/<key>/running.json    what an attempt noted when it began; left behind by one that was killed
     .training/<key>/000003_000120/  a state: 3 epochs and 120 steps of the fourth are done
+    .training/<key>/finished/       the outputs of a training that ended, where they are kept
 
 The key is a digest of all that decides the result, so that no state of another training is ever taken up. A state is complete
 when its folder has its name, and whole when its files have the checksums of its state.json.
@@ -43,6 +44,7 @@ KEPT = 2
 SCHEMA_VERSION = 1
 _STATE, _VARIABLES, _BEST = "state.json", "variables.safetensors", "best.safetensors"
 _ATTEMPTS, _RUNNING = "attempts.json", "running.json"
+_FINISHED, _CHECKSUMS = "finished", "sha256.json"
 _SEAL = "digest"
 
 Tensors = dict[str, NDArray[Any]]
@@ -143,8 +145,50 @@ class Store:
         """Remove everything: the training's outputs are in place."""
         shutil.rmtree(self._root, ignore_errors=True)
 
+    def keep(self, outputs: Sequence[Path]) -> None:
+        """Remove all but the outputs, which are in place: `put_back` has them for a later process, if they are deleted.
+
+        They are links, which take no room while the outputs are there.
+        """
+        temporary = self.folder / f".{_FINISHED}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir()
+            for path in outputs:
+                _link(path, temporary / path.name)
+            artifacts.write_json(temporary / _CHECKSUMS, {path.name: artifacts.sha256(path) for path in outputs})
+            temporary.rename(self.folder / _FINISHED)
+        except OSError as error:
+            log.warning("%s: the outputs are not kept for another run (%s)", self.folder, error.strerror)
+            shutil.rmtree(temporary, ignore_errors=True)
+        for path in self.folder.iterdir():
+            if path.name != _FINISHED:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def put_back(self, outputs: Sequence[Path]) -> bool:
+        """Put the outputs that `keep` was given in their places again, new by their times; False where they are not, or damaged."""
+        kept = self.folder / _FINISHED
+        if not kept.is_dir():
+            return False
+        try:
+            wanted = artifacts.read_json(kept / _CHECKSUMS)
+            if any(artifacts.sha256(kept / path.name) != wanted[path.name] for path in outputs):
+                raise ArtifactError(f"{kept}: a file was changed")
+        except (ArtifactError, OSError, KeyError, TypeError) as error:
+            log.warning("%s: damaged, and left out (%s)", kept, error)
+            shutil.rmtree(kept)
+            return False
+        for path in outputs:
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.unlink(missing_ok=True)
+            _link(kept / path.name, temporary)
+            os.utime(temporary)
+            temporary.replace(path)
+        return True
+
     def _saved(self) -> list[Path]:
-        return sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        folders = (path for path in self.folder.iterdir() if path.is_dir() and path.name != _FINISHED)
+        return sorted(path for path in folders if not path.name.startswith("."))
 
     def _read_attempts(self) -> dict[str, int]:
         with suppress(ArtifactError, TypeError, ValueError, OverflowError, AttributeError):
@@ -231,6 +275,7 @@ def _locked(folder: Path) -> Iterator[None]:
         stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         stream.flush()
         yield
+        stream.truncate(0)  # where it is kept, two runs leave the same bytes
 
 
 def _wait_for(stream: IO[str], folder: Path) -> None:
@@ -249,6 +294,13 @@ def _wait_for(stream: IO[str], folder: Path) -> None:
             log.info("%s: being trained by %s; waiting up to %d s for its end", folder.parent, holder, WAIT)
             said = True
         time.sleep(0.1)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # the file system has no links
+        shutil.copyfile(source, target)
 
 
 def _sync(folder: Path) -> None:

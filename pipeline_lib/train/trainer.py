@@ -80,6 +80,7 @@ def train(
     device: str = "auto",
     title: str = "training",
     may_fail: bool = False,
+    reuse: bool = False,
 ) -> None:
     """Train the network of the file `initial` and write its weights and history (paper, sections IV-D and V-B).
 
@@ -98,6 +99,8 @@ def train(
         device: auto, cpu, gpu or tpu.
         title: what is trained, for the progress lines.
         may_fail: a failed training is no error; the initial weights are written, with the reason in their header.
+        reuse: what a training wrote is kept beside it; if the same one (by weights, records, settings, seed, device and code) is
+            asked for again, that is put in place instead.
 
     Raises:
         EvoPoseError: files that are missing, damaged or do not fit, a device that is not there, accumulation on another
@@ -117,6 +120,7 @@ def train(
         device=device,
         title=title,
         may_fail=may_fail,
+        reuse=reuse,
     )
 
 
@@ -133,6 +137,7 @@ def train_network(
     device: str = "auto",
     title: str = "training",
     may_fail: bool = False,
+    reuse: bool = False,
     task: Task = POSES,
 ) -> None:
     """`train` from the initial weights `tensors` of `architecture`, whatever it is trained for."""
@@ -150,7 +155,11 @@ def train_network(
         "devices": [devices.name(strategy), devices.count(strategy)],
         "task": task.inputs,
     }
+    outputs = [Path(weights), Path(history)]
     with state.opened(weights, state.key(inputs)) as store:
+        if reuse and store.put_back(outputs):
+            log.info("%s: the same was trained before; its weights and history are taken", title)
+            return
 
         def attempt(tried: TrainSettings) -> Weights:
             Path(history).unlink(missing_ok=True)  # of another training
@@ -178,7 +187,10 @@ def train_network(
                     epoch=0, step=0, val_loss=math.nan
                 )
         files.save(weights, architecture, kept, training.keypoints.names, failure)
-        store.remove()
+        if reuse:
+            store.keep(outputs)
+        else:
+            store.remove()
     log.info("%s: weights written to %s", title, weights)
 
 

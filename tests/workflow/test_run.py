@@ -180,6 +180,21 @@ def test_raising_generations_trains_nothing_again(finished: Workplace, tmp_path:
     assert "ancestor" not in planned
 
 
+def test_final_networks_of_the_same_champion_are_not_trained_again(finished: Workplace, tmp_path: Path) -> None:
+    """As a longer search may end; Snakemake asks for their training all the same."""
+    place = copied(finished, tmp_path)
+    model = place.folder / "results/tiny/models/big"
+    before = {name: (model / name).read_bytes() for name in ("weights.safetensors", "history.csv")}
+    target = str(model.relative_to(place.folder) / "weights.safetensors")
+    done = place.snakemake(target, "-R", "scale")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert jobs(done.stdout + done.stderr)["train_model"] == 1
+    assert "final training of big: the same was trained before" in done.stderr
+    assert {name: (model / name).read_bytes() for name in before} == before
+    done = place.snakemake(target, "-n")
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
 def test_another_way_to_convert_makes_nothing_again(finished: Workplace) -> None:
     for conversion in (
         "{mode: multi_processing, workers: 2}",

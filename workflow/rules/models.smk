@@ -72,6 +72,8 @@ rule train_model:
         " --device {resources.device}"
         " --accelerators {resources.accelerator}"
         " --title 'final training of {wildcards.model}'"
+        # A longer search may end with the same champion, and Snakemake asks for this training again.
+        " --reuse"
         " --weights {output.weights:q}"
         " --history {output.history:q}"
         " 2> {log:q}"

@@ -22,6 +22,9 @@ from pipeline_lib.errors import ArtifactError
 
 SCHEMA_VERSION: Final = 1
 
+UTF_8: Final = "utf-8-sig"
+"""How JSON is read: Windows' programs put a mark before it."""
+
 AGAIN: Final = "delete it and run again"
 ANOTHER: Final = "give another file, or where it was made by this workflow, delete it and run again"
 """Of weights, which may be the only copy that somebody has."""
@@ -87,7 +90,7 @@ def read_json(path: str | os.PathLike[str], *, own: bool = True, remedy: str = A
     `own` says who made it, this workflow or its user: what to do about it differs. `remedy` says what to do about the former.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding=UTF_8))
     except FileNotFoundError:
         raise ArtifactError(
             f"{path}: no such file; {'run the step that makes it' if own else 'check its path'}"

@@ -3,12 +3,16 @@
 Snakemake would make again what is made from them, and deletes it before: of an input that is damaged nothing may be lost.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+from pipeline_lib.artifacts import read_document
 from pipeline_lib.config import Config
 from pipeline_lib.errors import CONVERT_AGAIN, ArtifactError
 from pipeline_lib.nets import files
+from pipeline_lib.nets.spec import Architecture
 from pipeline_lib.plan import number
 from pipeline_lib.search import population
 from pipeline_lib.search.genotype import Nesting, encode, key
@@ -89,7 +93,7 @@ def _models(results: Path) -> Iterator[tuple[Path, list[Path], Read]]:
     """The weights of the final networks, by which they are trained and predict."""
     for place in sorted(results.glob("models/*")):
         weights = place / "weights.safetensors"
-        yield place / "initial.safetensors", [weights], files.load
+        yield place / "initial.safetensors", [weights], _scaled(place / "model.json")
         yield weights, [*place.glob("predictions_*.json"), place / "latency.json"], _trained
 
 
@@ -128,6 +132,27 @@ def _weights_of_parent(parents: Path) -> Read:
         own = [one for one in ranked if str(one.rank) == path.stem]
         if own:
             _check_weights(path, own[0].genotype, f"rank {path.stem} in {parents}")
+
+    return read
+
+
+def _scaled(model: Path) -> Read:
+    def read(path: Path) -> None:
+        network, _ = files.load(path)
+        if not model.is_file() or not _is_newer(path, [model]):  # which is written after the weights that it describes
+            return
+        said = read_document(model)
+        found: dict[str, Any] = {"height": network.height, "width": network.width}
+        if isinstance(network, Architecture):
+            found |= {
+                "genotype": network.genotype,
+                "depth_coefficient": network.scale[0],
+                "width_coefficient": network.scale[1],
+            }
+        if any(said.get(name) != value for name, value in json.loads(json.dumps(found)).items()):
+            raise ArtifactError(
+                f"{path}: weights of another network than {model} describes; put its own there, or delete this file and run again"
+            )
 
     return read
 

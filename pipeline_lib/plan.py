@@ -161,7 +161,8 @@ def plans_only(words: Collection[str]) -> bool:
 
 def _require_runner(name: str) -> None:
     known = {runner.lower() for runner in RUNNERS}
-    if "." not in name and not {name.lower(), f"{name.lower()}runner"} & known:
+    is_path = re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", name)  # of a class
+    if not is_path and not {name.lower(), f"{name.lower()}runner"} & known:
         raise ConfigError(
             f"conversion.runner: {name} is none of Beam's runners ({', '.join(RUNNERS)}); name one of these, or another "
             "one with its module, such as package.module.Runner"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from pipeline_lib.artifacts import UTF_8
 from pipeline_lib.errors import DataError
 from pipeline_lib.remote import Place
 
@@ -24,9 +25,13 @@ Box = tuple[float, float, float, float]
 def parse(path: Place) -> Any:
     """The content of a JSON file of the data set; raises `DataError`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding=UTF_8))
     except (FileNotFoundError, IsADirectoryError):
         raise DataError(f"{path}: no such file; correct the path in the data set's configuration") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not JSON in UTF-8 ({error}); save it in UTF-8, or download or unpack it again"
+        ) from None
     except (ValueError, RecursionError) as error:  # RecursionError: brackets by the thousand
         raise DataError(f"{path}: not JSON ({error}); download or unpack it again") from None
 

@@ -211,6 +211,40 @@ def test_weights_of_final_networks_are_read_before_any_job(good: Path, tmp_path:
     changed.check(cfg, folder=here)
 
 
+def test_initial_weights_of_a_final_network_are_those_that_were_scaled(good: Path, tmp_path: Path) -> None:
+    """With others a network would be trained that nobody asked for, and the trained one deleted."""
+    here = world.copied(good, tmp_path / "case")
+    cfg = config.load(yaml.safe_load((here / "config.yaml").read_text()), here)
+    place = here / f"results/{cfg.folder}/models/big"
+    place.mkdir(parents=True)
+    weights = (here / world.G1 / "child_00/weights.safetensors").read_bytes()
+    (place / "initial.safetensors").write_bytes(weights)
+    (place / "weights.safetensors").write_bytes(weights)
+    network, _ = files.load_searched(place / "initial.safetensors")
+    described = {"schema_version": 1, "network": None, "height": network.height, "width": network.width, "genotype": network.genotype,
+                 "phi": 0, "depth_coefficient": network.scale[0], "width_coefficient": network.scale[1]}  # fmt: skip
+    (place / "model.json").write_text(json.dumps(described))
+    for name, time in {"initial.safetensors": 1, "model.json": 2, "weights.safetensors": 3}.items():
+        os.utime(place / name, (time, time))
+    (place / "initial.safetensors").touch()
+    changed.check(cfg, folder=here)
+    others = (
+        replace(network, width=2 * network.width),
+        replace(network, scale=(1.1, 1.0)),
+        replace(network, scale=(1.0, 1.1)),
+    )
+    for other in others:
+        files.save(place / "initial.safetensors", other, initial_weights(other, 1))
+        with pytest.raises(
+            ArtifactError, match=r"models/big/initial\.safetensors: weights of another network than .*model\.json"
+        ):
+            changed.check(cfg, folder=here)
+    (place / "model.json").touch()  # made with them, by another configuration
+    changed.check(cfg, folder=here)
+    (place / "model.json").unlink()
+    changed.check(cfg, folder=here)
+
+
 def test_weights_of_another_network_are_no_champion(good: Path, tmp_path: Path) -> None:
     here = world.copied(good, tmp_path / "case")
     cfg = config.load(yaml.safe_load((here / "config.yaml").read_text()), here)

@@ -163,9 +163,13 @@ def test_runners_that_there_are(runner):
     assert plan.load(raw(conversion={"runner": runner}), ROOT).conversion.runner == runner
 
 
-def test_an_unknown_runner_is_named():
-    with pytest.raises(ConfigError, match=r"conversion\.runner: FnRunner is none of Beam's runners \(.*FnApiRunner"):
-        plan.load(raw(conversion={"runner": "FnRunner"}), ROOT)
+@pytest.mark.parametrize("name", ["FnRunner", "../../etc", "package.", ".module", "a.1"])
+def test_an_unknown_runner_is_named(name):
+    with pytest.raises(
+        ConfigError, match=r"conversion\.runner: \S+ is none of Beam's runners \(.*FnApiRunner"
+    ) as caught:
+        plan.load(raw(conversion={"runner": name}), ROOT)
+    assert name in str(caught.value)
 
 
 def test_the_runners_are_beams():

@@ -263,6 +263,24 @@ def test_files_that_are_not_coco_always_stop(tmp_path: Path, name: str) -> None:
             validate_detections(found.detected, found.annotations, drops)
 
 
+def test_a_mark_of_utf_8_before_the_json_is_read_over(tmp_path: Path) -> None:
+    """As Windows' editors and exports write it."""
+    found = made(tmp_path)
+    found.write()
+    for path in (found.annotations, found.detected):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    strict = ValidationConfig()
+    assert validate(found.annotations, POINTS, strict, images=found.folder)
+    assert validate_detections(found.detected, found.annotations, strict)
+
+
+def test_another_encoding_is_named_with_the_right_one(tmp_path: Path) -> None:
+    found = made(tmp_path)
+    found.annotations.write_bytes(found.annotations.read_text().encode("utf-16"))
+    with pytest.raises(DataError, match=r"not JSON in UTF-8 \(.*\); save it in UTF-8"):
+        validate(found.annotations, POINTS, ValidationConfig(), images=found.folder)
+
+
 def test_a_folder_of_images_and_files_that_are_not_there_are_named(tmp_path: Path) -> None:
     found = made(tmp_path)
     with pytest.raises(DataError, match="nowhere: no such folder of images"):

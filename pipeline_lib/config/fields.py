@@ -20,7 +20,7 @@ THREADS = 1024
 CHILDREN = 100_000
 GENERATIONS = 10_000
 TRAININGS = 1_000_000
-PARAMETERS, EXPONENT = 1e12, 10  # with which J of every network is a number
+PARAMETERS, EXPONENT = 1e12, 25  # with which J of every network is a number
 MODULE_BLOCKS, KERNEL, CHANNELS, STRIDE, EXPANSION = 100, 99, 4096, 64, 100
 
 # Strict: neither true nor text is a number.

@@ -74,7 +74,7 @@ def test_the_papers_values_are_the_defaults():
         ({"storage": {"cache": "a\0b"}}, "storage.cache: text without"),
         ({"dataset__by_hand": "half \ud800"}, r"dataset.by_hand: text without"),
         ({"search__gamma": 1e308}, "search.gamma"),
-        ({"search__gamma": -11}, "search.gamma"),
+        ({"search__gamma": -26}, "search.gamma"),
         ({"search__target_parameters": 1e300}, "search.target_parameters"),
         ({"search__children": "four"}, "(given: 'four')"),
         ({"search__generations": -1}, "search.generations"),

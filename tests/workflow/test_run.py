@@ -141,7 +141,7 @@ def test_another_gamma_has_another_champion_without_a_training(finished: Workpla
     """A branch that takes over the whole search, ranked so that the largest network is the best."""
     place = copied(finished, tmp_path)
     shutil.rmtree(place.folder / "results/data")
-    options = ("--config", "resume_from=2", "branch=large", "search={gamma: 50.0}")
+    options = ("--config", "resume_from=2", "branch=large", "search={gamma: 25.0}")
     done = place.snakemake("search", *options)
     assert done.returncode == 0, done.stderr[-6000:]
     assert jobs(done.stdout + done.stderr) == {"adopt": 1, "adopt_parents": 1, "champion": 1, "search": 1, "total": 4}
@@ -155,7 +155,7 @@ def test_another_gamma_has_another_champion_without_a_training(finished: Workpla
     )
     found = rows(place.folder / "results/tiny@large/search/gen_000/population.csv")
     assert float(found[0]["fitness"]) == pytest.approx(
-        fitness(float(found[0]["loss"]), int(found[0]["parameters"]), 5e6, 50.0)
+        fitness(float(found[0]["loss"]), int(found[0]["parameters"]), 5e6, 25.0)
     )
     assert differing(place.folder / "results/tiny", finished.folder / "results/tiny") == set()
     # A branch that has begun needs nothing else.

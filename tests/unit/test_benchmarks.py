@@ -88,7 +88,9 @@ def test_command_names_an_unknown_benchmark():
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks", "nothing"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 2 and "nothing: one of pipeline, step, start, dag, memory, device is expected" in done.stderr
+    assert (
+        done.returncode == 2 and "nothing: one of pipeline, step, start, dag, memory, device is expected" in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -213,13 +213,15 @@ def test_every_option_reaches_the_training(monkeypatch: pytest.MonkeyPatch) -> N
                 "--title",
                 "it",
                 "--may-fail",
+                "--reuse",
             ]
         )
     )
     program.main(program.parser().parse_args(command))
+    plain = {"title": "training", "may_fail": False, "reuse": False}
     assert given == [
-        values | {"settings": SETTINGS, "seed": 57, "device": "gpu", "title": "it", "may_fail": True},
-        values | {"settings": TrainSettings(), "seed": 1, "device": "auto", "title": "training", "may_fail": False},
+        values | {"settings": SETTINGS, "seed": 57, "device": "gpu", "title": "it", "may_fail": True, "reuse": True},
+        values | {"settings": TrainSettings(), "seed": 1, "device": "auto"} | plain,
     ]
     assert checked == ["gpu", "auto"]
     assert leased == [("gpu", 2, "it", SETTINGS.devices), ("auto", None, "training", 1)]

@@ -158,8 +158,8 @@ class Store:
                 _link(path, temporary / path.name)
             artifacts.write_json(temporary / _CHECKSUMS, {path.name: artifacts.sha256(path) for path in outputs})
             temporary.rename(self.folder / _FINISHED)
-        except OSError as error:
-            log.warning("%s: the outputs are not kept for another run (%s)", self.folder, error.strerror)
+        except (OSError, ArtifactError) as error:  # they are in place all the same
+            log.warning("%s: the outputs are not kept for another run (%s)", self.folder, error)
             shutil.rmtree(temporary, ignore_errors=True)
         for path in self.folder.iterdir():
             if path.name != _FINISHED:

@@ -35,7 +35,7 @@ def of(loaded: Config) -> dict[str, Any]:
         "seed": loaded.seed,
         "flip_test": loaded.evaluation.flip_test,
         "score_threshold": loaded.evaluation.score_threshold,
-        # Crops are interpolated twice; of whole images, as the paper has them, nothing is said.
+        # Crops are compressed once more; of whole images, as the paper has them, nothing is said.
         **({"crops": _crops(loaded)} if loaded.conversion.records == "crops" else {}),
         "search": {"height": size.height, "width": size.width} | search.model_dump(mode="json")
         if search.enabled
@@ -52,7 +52,9 @@ def of(loaded: Config) -> dict[str, Any]:
 
 def _crops(loaded: Config) -> str:
     conversion = loaded.conversion
-    return f"JPEG {conversion.jpeg_quality}" if conversion.crop_encoding == "jpeg" else conversion.crop_encoding
+    if conversion.crop_encoding == "raw":
+        return "raw"
+    return "JPEG" if conversion.jpeg_quality is None else f"JPEG {conversion.jpeg_quality}"
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

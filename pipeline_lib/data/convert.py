@@ -124,9 +124,7 @@ def _form(settings: ConversionSettings, reach: Reach | None, split: str) -> crop
         raise ConfigError(f"{split}: records of {settings.records} {need} the reach of an augmentation (--reach)")
     if reach is None:
         return None
-    return crops.Form(
-        reach, settings.crop_encoding, settings.jpeg_quality if settings.crop_encoding == "jpeg" else None
-    )
+    return crops.wanted(settings, reach)
 
 
 def _report(split: str, selection: Selection, annotations: Path) -> None:

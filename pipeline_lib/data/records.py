@@ -209,10 +209,10 @@ class Reader:
             try:
                 with self._lock:
                     offset, length = self._offsets(place)[position - self._first[place]].tolist()
-                data = os.pread(descriptor, length + _FOOTER, offset)
+                # In two reads: to take them apart would copy the pixels.
+                data, checksum = os.pread(descriptor, length, offset), os.pread(descriptor, _FOOTER, offset + length)
             finally:
                 os.close(descriptor)
-            data, checksum = data[:length], data[length:]
             if masked_crc(data) != checksum:
                 raise ValueError("its checksum is another one")
             return decode_example(data)
@@ -309,12 +309,13 @@ class _Loader:
             made["inverse"][row] = np.eye(2, 3)
 
     def _load(self, made: Mapping[str, NDArray[Any]], row: int, epoch: int, position: int) -> None:
-        schema = self.reader.manifest.keypoints
+        schema, form = self.reader.manifest.keypoints, self.reader.manifest.form
         feature = self.reader.features(position)
         try:
             box, encoded = feature["box"].reshape(4), feature["image"]
             keypoints = feature["keypoints"].reshape(len(schema.names), 3)
             image_id, annotation_id, score = (feature[name][0] for name in ("image_id", "annotation_id", "score"))
+            part = None if form is None else crops.stored(feature)
         except (LookupError, ValueError, AttributeError) as error:
             where = self.reader.where(position)
             raise ArtifactError(f"{where}: not a record of this workflow ({error!r}); {CONVERT_AGAIN}") from None
@@ -326,9 +327,9 @@ class _Loader:
             keypoints, box, self.height, self.width, schema, draw, half_body_joints
         )
         try:
-            made["image"][row] = self._pixels(encoded, draw, affine)
+            made["image"][row] = self._pixels(encoded, part, affine)
         except ValueError as error:
-            replaced = "" if self.reader.manifest.form else "replace it and "
+            replaced = "" if form else "replace it and "
             where = f"{self.reader.where(position)} (image {image_id})"
             raise DataError(f"{where}: {error}; {replaced}{CONVERT_AGAIN}") from None
         made["weight"][row] = 1
@@ -337,11 +338,13 @@ class _Loader:
             for name, value in (of_person | {"inverse": augment.inverse(affine)}).items():
                 made[name][row] = value
 
-    def _pixels(self, encoded: NDArray[np.uint8], draw: augment.Draw, affine: NDArray[np.float64]) -> NDArray[np.uint8]:
+    def _pixels(
+        self, encoded: NDArray[np.uint8], part: crops.Part | None, affine: NDArray[np.float64]
+    ) -> NDArray[np.uint8]:
         """The crop out of a record's bytes; raises `ValueError` for what cannot be decoded."""
-        made = self.reader.manifest.form
-        if made is not None:
-            return crops.crop(crops.decoded(encoded, made), made.reach, draw)
+        form = self.reader.manifest.form
+        if form is not None and part is not None:
+            return crops.crop(crops.decoded(encoded, form, part), part, form.reach, affine)
         image = decode(encoded)
         if image is None:
             raise ValueError("the image cannot be decoded")

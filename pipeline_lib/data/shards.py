@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline_lib import buckets, remote
 from pipeline_lib.artifacts import atomic_path, read_json, sha256, write_json
-from pipeline_lib.data import augment, crops
+from pipeline_lib.data import crops
 from pipeline_lib.data.coco import Person
 from pipeline_lib.data.images import decode, digest, plain
 from pipeline_lib.data.tfrecord import Feature, encode_example, write_record
@@ -114,8 +114,8 @@ def _write_file(
                 **{key: np.array(row[key], np.float32) for key in ("box", "keypoints", "score")},
             }
             if form is not None and pixels is not None:
-                crop, affine = crops.cut(pixels, np.asarray(features["box"]), form.reach)
-                features |= {"image": crops.encode(crop, form), "affine": augment.inverse(affine)}
+                crop, part = crops.cut(pixels, np.asarray(features["box"]), form.reach)
+                features |= {"image": crops.encode(crop, form), **part.features()}
             write_record(stream, encode_example(features))
     return {"file": target.name, "examples": len(rows), "bytes": target.stat().st_size, "sha256": sha256(target)}
 

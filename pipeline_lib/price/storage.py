@@ -68,24 +68,29 @@ def _records(cfg: Config, folder: str, persons: Mapping[str, int]) -> float | No
 
 def _pixels(cfg: Config, folder: str, split: str) -> float | None:
     """Bytes of an image or crop in the mean of some people; None when there is none to be looked at."""
-    conversion, reach = cfg.conversion, plan.record_folders(cfg)[str(Path(folder).parent)]
-    if reach is not None and conversion.crop_encoding == "raw":
-        part = crops.region(reach)
-        return float(3 * part.height * part.width)
+    reach = plan.record_folders(cfg)[str(Path(folder).parent)]
     source = plan.split_of(cfg, split)
-    folder_of_images = Path(source.images)
+    images_folder = Path(source.images)
     if reach is None:
-        paths = list(itertools.islice(folder_of_images.iterdir(), LISTED)) if folder_of_images.is_dir() else []
+        paths = list(itertools.islice(images_folder.iterdir(), LISTED)) if images_folder.is_dir() else []
         chosen = paths[:: max(1, len(paths) // SAMPLED)]
         return statistics.fmean(path.stat().st_size for path in chosen) if chosen else None
+    form = crops.wanted(cfg.conversion, reach)
+    if form.encoding == "raw" and crops.is_final(reach):
+        return float(3 * reach.height * reach.width)
     if not Path(source.annotations).is_file():
         return None
     people = coco.ground_truth(Path(source.annotations), cfg.dataset.keypoints, training=True).people
-    form = crops.Form(reach, "jpeg", conversion.jpeg_quality)
-    sizes = []
-    for person in people[:: max(1, len(people) // SAMPLED)]:
-        path = folder_of_images / person.image.file_name
-        image = images.decode(np.fromfile(path, np.uint8)) if path.is_file() else None
-        if image is not None:
-            sizes.append(len(crops.encode(crops.cut(image, person.box, reach)[0], form)))
+    some = people[:: max(1, len(people) // SAMPLED)]
+    sizes = [size for person in some if (size := _size(person, images_folder, form)) is not None]
     return statistics.fmean(sizes) if sizes else None
+
+
+def _size(person: coco.Person, folder: Path, form: crops.Form) -> float | None:
+    """Bytes of a person's crop; None when they depend on an image that is not there, or cannot be read."""
+    if form.encoding == "raw":
+        part = crops.part(person.box, person.image.height, person.image.width, form.reach)
+        return float(3 * part.height * part.width)
+    path = folder / person.image.file_name
+    image = images.decode(np.fromfile(path, np.uint8)) if path.is_file() else None
+    return None if image is None else float(len(crops.encode(crops.cut(image, person.box, form.reach)[0], form)))

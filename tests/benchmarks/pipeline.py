@@ -13,9 +13,8 @@ HEIGHT, WIDTH = 256, 192
 WORKLOADS = {"search (flip)": FLIP_ONLY, "training (scale, rotation, flip)": Augmentation()}
 FOREVER = 10**6
 
-
 CROPS = {
-    f"records: crops, JPEG {ConversionSettings().jpeg_quality}": ConversionSettings(records="crops"),
+    "records: crops, JPEG": ConversionSettings(records="crops"),
     "records: crops, raw": ConversionSettings(records="crops", crop_encoding="raw"),
 }
 

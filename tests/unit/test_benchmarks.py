@@ -72,7 +72,7 @@ def test_command(tmp_path):
     rates = [row for row in rows if row["unit"] == "images/s"]
     assert len(rates) == 8 and all(row["value"] > 0 for row in rates)
     to_device = {row["variant"]: row["value"] for row in rows if row["unit"] == "MB/image"}
-    for form in ("images", "crops, JPEG 96", "crops, raw"):
+    for form in ("images", "crops, JPEG", "crops, raw"):
         assert to_device[f"records: {form}, to the device"] == pytest.approx((256 * 192 * 3 + 17 * 3 * 4 + 4) / 1e6)
         assert to_device[f"records: {form}, to the device"] <= 0.15
     assert to_device["paper's form, to the device"] == pytest.approx((256 * 192 * 3 + 64 * 48 * 17 + 17) * 4 / 1e6)

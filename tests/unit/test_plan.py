@@ -495,6 +495,8 @@ def test_facts_say_whether_crops_were_trained_on():
     stored = facts.of(config.load(raw(conversion={"records": "crops", "crop_encoding": "raw"})))
     assert facts.differences(crops, images) == ["records: crops, JPEG 90, instead of images"]
     assert facts.differences(stored, images) == ["records: crops, raw, instead of images"]
+    default = facts.of(config.load(raw(conversion={"records": "crops"})))
+    assert facts.differences(default, images) == ["records: crops, JPEG, instead of images"]
     assert facts.differences(images, images) == facts.differences(crops, crops) == []
 
 

@@ -25,7 +25,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
         )
         # The operation's variance is that of a sample (n - 1), Keras' that of the batch (n).
-        count = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype)
+        known = inputs.shape[:-1].num_elements()  # half a dozen operations less to trace
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype) if known is None else known
         variance *= (count - 1) / count
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + batch * (1 - self.momentum))

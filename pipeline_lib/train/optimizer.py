@@ -1,9 +1,21 @@
 """Adam whose update of a variable is one operation."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
+
+
+class _Factors(NamedTuple):
+    """What the updates of all variables share: scalar tensors, so that one computation serves them all."""
+
+    rate: Any
+    beta1: Any
+    beta2: Any
+    beta1_power: Any
+    beta2_power: Any
+    epsilon: Any
 
 
 class Adam(keras.optimizers.Adam):
@@ -13,25 +25,41 @@ class Adam(keras.optimizers.Adam):
     that its first step takes to be traced and optimised. Other backends get Keras' own.
     """
 
+    def _backend_update_step(
+        self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
+    ) -> None:
+        # Keras hands the rate through to `update_step`, on every replica; the other factors go with it.
+        if keras.backend.backend() == "tensorflow":
+            learning_rate = self._factors(learning_rate)
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+
+    def _factors(self, rate: Any) -> _Factors:
+        step = ops.cast(self.iterations + 1, "float32")
+        beta1, beta2 = (ops.convert_to_tensor(beta, "float32") for beta in (self.beta_1, self.beta_2))
+        powers = ops.power(beta1, step), ops.power(beta2, step)
+        return _Factors(
+            ops.cast(rate, "float32"), beta1, beta2, *powers, ops.convert_to_tensor(self.epsilon, "float32")
+        )
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update `variable` and its two moments; arithmetic is that of `keras.optimizers.Adam`, up to rounding."""
-        if keras.backend.backend() != "tensorflow":
+        if not isinstance(learning_rate, _Factors):
             super().update_step(gradient, variable, learning_rate)
             return
         import tensorflow as tf
 
         index = self._get_variable_index(variable)
-        step = ops.cast(self.iterations + 1, variable.dtype)
+        shared = _Factors(*(ops.cast(factor, variable.dtype) for factor in learning_rate))
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable),
             m=_handle(self._momentums[index]),
             v=_handle(self._velocities[index]),
-            beta1_power=ops.power(ops.cast(self.beta_1, variable.dtype), step),
-            beta2_power=ops.power(ops.cast(self.beta_2, variable.dtype), step),
-            lr=ops.cast(learning_rate, variable.dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
+            beta1_power=shared.beta1_power,
+            beta2_power=shared.beta2_power,
+            lr=shared.rate,
+            beta1=shared.beta1,
+            beta2=shared.beta2,
+            epsilon=shared.epsilon,
             grad=ops.cast(gradient, variable.dtype),
         )
 

@@ -23,25 +23,28 @@ def made(kind: type, dtype: str = "float32") -> keras.layers.Layer:
     return layer
 
 
-def passed(layer: keras.layers.Layer, training: bool) -> list[np.ndarray]:
-    """Output, gradients with respect to inputs, gamma and beta, and the moving statistics after the pass."""
-    images = tf.constant(IMAGES)
+def passed(layer: keras.layers.Layer, training: bool, batch: int | None = 4) -> list[np.ndarray]:
+    """Output, gradients with respect to inputs, gamma and beta, and the moving statistics after the pass.
 
-    @tf.function
-    def run() -> tuple:
+    `batch`: what is known of the batch when the pass is traced.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec((batch, *IMAGES.shape[1:]))])
+    def run(images: tf.Tensor) -> tuple:
         with tf.GradientTape() as tape:
             tape.watch(images)
             output = layer(images, training=training)
             loss = tf.reduce_sum(tf.cast(output, tf.float32) ** 3)
         return output, tape.gradient(loss, [images, layer.gamma.value, layer.beta.value])
 
-    output, gradients = run()
+    output, gradients = run(tf.constant(IMAGES))
     moving = [layer.moving_mean.numpy(), layer.moving_variance.numpy()]
     return [tf.cast(output, tf.float32).numpy(), *(gradient.numpy() for gradient in gradients), *moving]
 
 
-def test_the_training_pass_by_hand() -> None:
-    output, *_, mean, variance = passed(made(BatchNormalization), training=True)
+@pytest.mark.parametrize("batch", [4, None])
+def test_the_training_pass_by_hand(batch: int | None) -> None:
+    output, *_, mean, variance = passed(made(BatchNormalization), training=True, batch=batch)
     gamma, beta, old_mean, old_variance = WEIGHTS
     batch_mean, batch_variance = IMAGES.mean((0, 1, 2)), IMAGES.var((0, 1, 2))
     expected = (IMAGES - batch_mean) / np.sqrt(batch_variance + 0.01) * gamma + beta

@@ -5,12 +5,13 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline_lib import nets
 from pipeline_lib.config import SearchSpace
 from pipeline_lib.errors import ArtifactError, ConfigError
 from pipeline_lib.nets import spec
-from pipeline_lib.nets.blocks import StochasticDepth
+from pipeline_lib.nets.blocks import SquaredNorm, StochasticDepth
 from pipeline_lib.nets.building import stochastic_depth_rate
 from pipeline_lib.nets.registry import architecture
 from pipeline_lib.nets.weights import get_weights, set_weights
@@ -279,3 +280,13 @@ def test_stochastic_depth_keeps_its_settings() -> None:
     layer = StochasticDepth(0.25, 7, name="drop")
     copy = StochasticDepth.from_config(layer.get_config())
     assert (copy.rate, copy.seed, copy.name) == (0.25, 7, "drop")
+
+
+def test_the_penalty_and_its_gradient_by_hand() -> None:
+    values = np.random.default_rng(0).normal(size=(3, 3, 2, 4)).astype(np.float32)
+    kernel = tf.Variable(values)
+    with tf.GradientTape() as tape:
+        penalty = SquaredNorm(0.3)(kernel)
+    assert float(penalty) == pytest.approx(0.3 * float((values.astype(np.float64) ** 2).sum()), rel=1e-6)
+    np.testing.assert_allclose(tape.gradient(penalty, kernel), 0.6 * values, rtol=1e-6)
+    assert keras.regularizers.deserialize(keras.regularizers.serialize(SquaredNorm(0.3))).l2 == pytest.approx(0.3)

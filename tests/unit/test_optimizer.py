@@ -45,6 +45,21 @@ def test_updates_are_adams() -> None:
     assert int(optimizer.iterations.numpy()) == 4
 
 
+def test_what_variables_share_is_computed_once() -> None:
+    """Operations for each variable are what a search pays for with every child."""
+
+    def traced(variables: int) -> dict[str, int]:
+        kept = [keras.Variable(np.zeros(2, np.float32)) for _ in range(variables)]
+        optimizer = Adam(keras.optimizers.schedules.CosineDecay(0.1, 4))
+        optimizer.build(kept)
+        values = [tf.zeros(2)] * variables
+        graph = tf.function(lambda: optimizer.apply(values, kept)).get_concrete_function().graph
+        return {kind: sum(op.type == kind for op in graph.get_operations()) for kind in ("Pow", "ResourceApplyAdam")}
+
+    assert traced(1) == {"Pow": 2, "ResourceApplyAdam": 1}
+    assert traced(5) == {"Pow": 2, "ResourceApplyAdam": 5}
+
+
 def test_replicas_hold_the_same_moments() -> None:
     program = """
         import keras, numpy as np, tensorflow as tf

@@ -21,6 +21,17 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
     small = architecture("evopose2d_s", 256, 192, 17)
     files.save(folder / "initial.safetensors", small, initial_weights(small, 1))
     arguments = [str(folder / "initial.safetensors"), str(manifest), str(settings.threads), str(BATCH)]
+    phases, plain = _phases(arguments), _phases([*arguments, "plain"])
+    name, whole = f"start of a child, S 256x192, batch {BATCH}", sum(phases.values())
+    return [
+        *(Row(name, phase, seconds, "s") for phase, seconds in phases.items()),
+        Row(name, "all", whole, "s", 1.0),
+        Row(name, "all, Keras' own layers and optimizer", sum(plain.values()), "s", sum(plain.values()) / whole),
+    ]
+
+
+def _phases(arguments: list[str]) -> dict[str, float]:
+    """Seconds of each phase, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.start_probe", *arguments],
         cwd=ROOT,
@@ -30,7 +41,5 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
     )
     if done.returncode:
         raise EvoPoseError(f"the child ended with exit code {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
-    phases = json.loads(done.stdout.splitlines()[-1])
-    name = f"start of a child, S 256x192, batch {BATCH}"
-    rows = [Row(name, phase, seconds, "s") for phase, seconds in phases.items()]
-    return [*rows, Row(name, "all", sum(phases.values()), "s")]
+    phases: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return phases

@@ -9,7 +9,7 @@ import psutil
 CREATED = psutil.Process().create_time()
 
 
-def main(initial: str, manifest_path: str, threads: int, batch: int) -> None:
+def main(initial: str, manifest_path: str, threads: int, batch: int, plain: bool) -> None:
     phases: dict[str, float] = {}
     last = CREATED
 
@@ -24,10 +24,13 @@ def main(initial: str, manifest_path: str, threads: int, batch: int) -> None:
     from pipeline_lib import devices
     from pipeline_lib.config import TrainSettings
     from pipeline_lib.data import records
-    from pipeline_lib.nets import build_architecture, files
+    from pipeline_lib.nets import blocks, build_architecture, files
     from pipeline_lib.train import trainer
     from pipeline_lib.train.schedule import warmup_cosine
 
+    if plain:  # Keras' own layers and optimizer instead of those with TensorFlow's fused operations
+        vars(blocks).update(BatchNormalization=keras.layers.BatchNormalization, SquaredNorm=keras.regularizers.L2)
+        vars(trainer).update(Adam=keras.optimizers.Adam)
     done("imports")
     settings = TrainSettings(batch=batch, cpu_threads=threads, epochs=1)
     devices.configure(threads, settings.deterministic)
@@ -58,4 +61,4 @@ def main(initial: str, manifest_path: str, threads: int, batch: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), "plain" in sys.argv[5:])

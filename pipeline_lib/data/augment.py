@@ -176,13 +176,30 @@ def place(
     return moved, affine
 
 
-def warp(image: NDArray[np.uint8], affine: NDArray[np.float64], height: int, width: int) -> NDArray[np.uint8]:
-    """The pixels (height, width, 3) that the 2x3 matrix brings from an RGB `image`, interpolated, surrounded by the mean colour."""
-    (a, b, x), (c, d, y) = cv2.invertAffineTransform(affine).tolist()
-    right, down = width - 1, height - 1
-    columns = window(x + min(0, a * right) + min(0, b * down), x + max(0, a * right) + max(0, b * down), image.shape[1])
-    rows = window(y + min(0, c * right) + min(0, d * down), y + max(0, c * right) + max(0, d * down), image.shape[0])
-    into = np.column_stack([affine[:, :2], apply(affine, np.array([columns.start, rows.start]))])
+def warp(
+    image: NDArray[np.uint8],
+    affine: NDArray[np.float64],
+    height: int,
+    width: int,
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """The pixels (height, width, 3) that the 2x3 matrix brings from an RGB `image`, interpolated, surrounded by the mean colour.
+
+    They are written into `out`, if it is given.
+    """
+    # Every call of OpenCV gives Python's lock away, and small ones wait longer for it than they take.
+    (a, b, x), (c, d, y) = affine.tolist()
+    size = a * d - b * c
+    right, down = (width - 1) / size, (height - 1) / size
+    left, top = (b * y - d * x) / size, (c * x - a * y) / size
+    columns = window(
+        left + min(0, d * right) + min(0, -b * down), left + max(0, d * right) + max(0, -b * down), image.shape[1]
+    )
+    rows = window(
+        top + min(0, -c * right) + min(0, a * down), top + max(0, -c * right) + max(0, a * down), image.shape[0]
+    )
+    first, above = columns.start, rows.start
+    into = np.array([[a, b, x + a * first + b * above], [c, d, y + c * first + d * above]])
     # OpenCV warps four channels in less than half of the time of three.
     pixels = cv2.warpAffine(
         cv2.cvtColor(image[rows, columns], cv2.COLOR_RGB2RGBA),
@@ -192,7 +209,7 @@ def warp(image: NDArray[np.uint8], affine: NDArray[np.float64], height: int, wid
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=MEAN_COLOUR,
     )
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB, dst=out), np.uint8)
 
 
 def window(low: float, high: float, size: int) -> slice:

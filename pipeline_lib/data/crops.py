@@ -122,11 +122,22 @@ def cut(image: NDArray[np.uint8], box: ArrayLike, reach: Reach) -> tuple[NDArray
     return augment.warp(image, augment.inverse(made.back), made.height, made.width), made
 
 
-def crop(record: NDArray[np.uint8], part: Part, reach: Reach, affine: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The crop to which `affine`, within `reach`, leads from the image, out of a record's RGB pixels."""
-    if is_final(reach):
-        return np.asarray(cv2.flip(record, 1), np.uint8) if affine[0, 0] < 0 else record
-    return augment.warp(record, augment.after(affine, part.back), reach.height, reach.width)
+def crop(
+    record: NDArray[np.uint8],
+    part: Part,
+    reach: Reach,
+    affine: NDArray[np.float64],
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """The crop to which `affine`, within `reach`, leads from the image, out of a record's RGB pixels, as `augment.warp` gives it."""
+    if not is_final(reach):
+        return augment.warp(record, augment.after(affine, part.back), reach.height, reach.width, out)
+    if affine[0, 0] < 0:
+        return np.asarray(cv2.flip(record, 1, dst=out), np.uint8)
+    if out is None:
+        return record
+    out[:] = record
+    return out
 
 
 def encode(pixels: NDArray[np.uint8], form: Form) -> bytes:

@@ -197,23 +197,29 @@ class Reader:
         _, first = np.unique(places, return_index=True)
         self._shards.follow(places[np.sort(first)].tolist())
 
-    def features(self, position: int) -> dict[str, Any]:
-        """The features of a record, as `tfrecord.decode_example` gives them.
+    @contextmanager
+    def opened(self) -> Iterator[dict[int, int]]:
+        """For `features` that are read one after the other: descriptors of their shards, which are closed at the end."""
+        descriptors: dict[int, int] = {}
+        try:
+            yield descriptors
+        finally:
+            for descriptor in descriptors.values():
+                os.close(descriptor)
+
+    def features(self, position: int, opened: dict[int, int]) -> dict[str, Any]:
+        """The features of a record, as `tfrecord.decode_example` gives them; `opened`: what the method of that name gave.
 
         Raises `ArtifactError` when the shard has not as many records as the manifest says or is damaged.
         """
         place = self._place(position)
         try:
-            # Nothing is kept open: data sets of any number of shards are read.
-            descriptor = self._shards.open(place)
-            try:
-                with self._lock:
-                    offset, length = self._offsets(place)[position - self._first[place]].tolist()
-                # In two reads: to take them apart would copy the pixels.
-                data, checksum = os.pread(descriptor, length, offset), os.pread(descriptor, _FOOTER, offset + length)
-            finally:
-                os.close(descriptor)
-            if masked_crc(data) != checksum:
+            if place not in opened:
+                opened[place] = self._shards.open(place)
+            with self._lock:
+                offset, length, checksum = self._offsets(place)[position - self._first[place]].tolist()
+            data = os.pread(opened[place], length, offset)
+            if int.from_bytes(masked_crc(data), "little") != checksum:
                 raise ValueError("its checksum is another one")
             return decode_example(data)
         except (OSError, ValueError, LookupError) as error:
@@ -230,19 +236,20 @@ class Reader:
         return bisect_right(self._first, position) - 1
 
     def _index(self, place: int) -> NDArray[np.int64]:
-        """(offset, length) of the data of every record of a shard: 16 bytes each, since they are kept."""
+        """(offset, length, checksum) of the data of every record of a shard: 24 bytes each, since they are kept."""
         shard = self.manifest.shards[place]
         found = []
         with os.fdopen(self._shards.open(place), "rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size
-            end = 0
+            end, header = 0, stream.read(_HEADER)
             while end < size:
-                stream.seek(end)
-                header = stream.read(_HEADER)
                 whole = len(header) == _HEADER and masked_crc(header[:8]) == header[8:]
                 length = struct.unpack("<Q", header[:8])[0] if whole else size
-                found.append((end + _HEADER, length))
-                end += _HEADER + length + _FOOTER
+                start, end = end + _HEADER, end + _HEADER + length + _FOOTER
+                stream.seek(end - _FOOTER)
+                following = stream.read(_FOOTER + _HEADER)
+                found.append((start, length, int.from_bytes(following[:_FOOTER], "little")))
+                header = following[_FOOTER:]
         if end != size:
             raise ArtifactError(f"{shard.path}, record {len(found) - 1}: damaged from there on; {CONVERT_AGAIN}")
         if len(found) != shard.examples:
@@ -294,11 +301,12 @@ class _Loader:
         }
         problem = b""
         try:
-            for row, position in enumerate(positions.tolist()):
-                if position == PADDING:
-                    self._nobody(made, row)
-                else:
-                    self._load(made, row, int(epoch), position)
+            with self.reader.opened() as opened:
+                for row, position in enumerate(positions.tolist()):
+                    if position == PADDING:
+                        self._nobody(made, row)
+                    else:
+                        self._load(made, row, int(epoch), position, opened)
         except EvoPoseError as error:
             problem = f"{type(error).__name__}: {error}".encode()
         return *made.values(), problem
@@ -308,9 +316,11 @@ class _Loader:
         if self.metadata:
             made["inverse"][row] = np.eye(2, 3)
 
-    def _load(self, made: Mapping[str, NDArray[Any]], row: int, epoch: int, position: int) -> None:
+    def _load(
+        self, made: Mapping[str, NDArray[Any]], row: int, epoch: int, position: int, opened: dict[int, int]
+    ) -> None:
         schema, form = self.reader.manifest.keypoints, self.reader.manifest.form
-        feature = self.reader.features(position)
+        feature = self.reader.features(position, opened)
         try:
             box, encoded = feature["box"].reshape(4), feature["image"]
             keypoints = feature["keypoints"].reshape(len(schema.names), 3)
@@ -327,7 +337,7 @@ class _Loader:
             keypoints, box, self.height, self.width, schema, draw, half_body_joints
         )
         try:
-            made["image"][row] = self._pixels(encoded, part, affine)
+            self._pixels(encoded, part, affine, made["image"][row])
         except ValueError as error:
             replaced = "" if form else "replace it and "
             where = f"{self.reader.where(position)} (image {image_id})"
@@ -339,16 +349,21 @@ class _Loader:
                 made[name][row] = value
 
     def _pixels(
-        self, encoded: NDArray[np.uint8], part: crops.Part | None, affine: NDArray[np.float64]
-    ) -> NDArray[np.uint8]:
-        """The crop out of a record's bytes; raises `ValueError` for what cannot be decoded."""
+        self,
+        encoded: NDArray[np.uint8],
+        part: crops.Part | None,
+        affine: NDArray[np.float64],
+        out: NDArray[np.uint8],
+    ) -> None:
+        """Write the crop out of a record's bytes into `out`; raises `ValueError` for what cannot be decoded."""
         form = self.reader.manifest.form
         if form is not None and part is not None:
-            return crops.crop(crops.decoded(encoded, form, part), part, form.reach, affine)
+            crops.crop(crops.decoded(encoded, form, part), part, form.reach, affine, out)
+            return
         image = decode(encoded)
         if image is None:
             raise ValueError("the image cannot be decoded")
-        return augment.warp(image, affine, self.height, self.width)
+        augment.warp(image, affine, self.height, self.width, out)
 
 
 def dataset(

@@ -355,7 +355,8 @@ def converted(found: Data, one: Verdict, **settings: Any) -> tuple[Path, list[di
         settings=ConversionSettings(**settings), verdict=one, reach=reach,
     )  # fmt: skip
     reader = records.Reader(records.read_manifest(manifest))
-    return manifest, [reader.features(position) for position in range(reader.manifest.examples)]
+    with reader.opened() as opened:
+        return manifest, [reader.features(position, opened) for position in range(reader.manifest.examples)]
 
 
 def crops(manifest: Path) -> np.ndarray:

@@ -5,6 +5,7 @@ a half-pixel term; mirrored crops are exact mirror images, x -> width - 1 - x (a
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -84,31 +85,42 @@ def crop_affine(
     The region is the box [x, y, w, h], extended to the crop's aspect ratio, times 1.25 and `scale`, turned by `rotation`
     degrees (the picture turns clockwise), then mirrored if `flip`. A box without area is treated as one of one pixel.
     """
-    x, y, w, h = np.asarray(box, np.float64).tolist()
-    zoom = height / (BOX_MARGIN * scale * max(h, w * height / width, 1.0))
-    cos, sin = (zoom * f(math.radians(rotation)) for f in (math.cos, math.sin))
-    affine = np.array([[cos, -sin, width / 2], [sin, cos, height / 2]])
-    affine[:, 2] -= affine[:, :2] @ (x + w / 2, y + h / 2)
-    if flip:
-        affine[0] *= -1
-        affine[0, 2] += width - 1
-    return affine
+    return crop_affines(np.asarray(box, np.float64)[None], height, width, [Draw(flip, scale, rotation)])[0]
 
 
-def apply(affine: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Map points (..., 2) of x, y by a 2x3 matrix."""
-    return points @ affine[:, :2].T + affine[:, 2]
+def crop_affines(boxes: NDArray[np.floating], height: int, width: int, draws: Sequence[Draw]) -> NDArray[np.float64]:
+    """The matrices (N, 2, 3) of `crop_affine` of N boxes (N, 4)."""
+    x, y, w, h = np.asarray(boxes, np.float64).T
+    scale, rotation = np.array([[draw.scale, draw.rotation] for draw in draws]).T
+    flip = np.array([draw.flip for draw in draws])
+    zoom = height / (BOX_MARGIN * scale * np.maximum(np.maximum(h, w * height / width), 1))
+    turn = np.radians(rotation)
+    cos, sin = zoom * np.cos(turn), zoom * np.sin(turn)
+    centre_x, centre_y = x + w / 2, y + h / 2
+    mirror = np.where(flip, -1, 1)
+    affines = np.empty((len(draws), 2, 3))
+    affines[:, 0, 0], affines[:, 0, 1] = mirror * cos, -mirror * sin
+    affines[:, 1, 0], affines[:, 1, 1] = sin, cos
+    affines[:, 0, 2] = mirror * (width / 2 - (cos * centre_x - sin * centre_y)) + flip * (width - 1)
+    affines[:, 1, 2] = height / 2 - (sin * centre_x + cos * centre_y)
+    return affines
 
 
-def inverse(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The 2x3 matrix that maps back."""
-    turn = np.linalg.inv(affine[:, :2])
-    return np.column_stack([turn, -turn @ affine[:, 2]])
+def apply(affine: NDArray[np.floating], points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Map points (..., 2) of x, y by a 2x3 matrix, or points (N, ..., 2) by N of them."""
+    return np.asarray(points @ np.swapaxes(affine[..., :2], -1, -2) + affine[..., None, :, 2], np.float64)
+
+
+def inverse(affine: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The 2x3 matrix that maps back, or N of them."""
+    turn = np.linalg.inv(np.asarray(affine[..., :2], np.float64))
+    return np.concatenate([turn, -turn @ affine[..., 2:]], axis=-1)
 
 
 def after(second: NDArray[np.floating], first: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The 2x3 matrix that maps by `first`, then by `second`."""
-    return np.column_stack([second[:, :2] @ first[:, :2], apply(np.asarray(second), np.asarray(first)[:, 2])])
+    """The 2x3 matrix that maps by `first`, then by `second`; N of them for N of both."""
+    turn = np.asarray(second[..., :2], np.float64)
+    return np.concatenate([turn @ first[..., :2], turn @ first[..., 2:] + second[..., 2:]], axis=-1)
 
 
 def half_body_box(keypoints: NDArray[np.float32], schema: KeypointSchema, half: Half) -> NDArray[np.float64] | None:
@@ -151,29 +163,37 @@ def crop(
         The uint8 crop (height, width, 3), surrounded by the mean colour; the keypoints in its pixels, partners
         exchanged if it is mirrored, v = 0 for those outside; the 2x3 matrix from image to crop.
     """
-    moved, affine = place(keypoints, box, height, width, schema, draw, half_body_joints)
-    return warp(image, affine, height, width), moved, affine
+    moved, affines = place(
+        np.asarray(keypoints)[None], np.asarray(box, np.float64)[None], height, width, schema, [draw], half_body_joints
+    )
+    return warp(image, affines[0], height, width), moved[0], affines[0]
 
 
 def place(
     keypoints: NDArray[np.float32],
-    box: ArrayLike,
+    boxes: NDArray[np.floating],
     height: int,
     width: int,
     schema: KeypointSchema,
-    draw: Draw = UNCHANGED,
+    draws: Sequence[Draw],
     half_body_joints: int = 0,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The keypoints and the matrix of `crop`, which need no pixel."""
-    if draw.half and np.count_nonzero(keypoints[:, 2] > 0) > half_body_joints:
-        found = half_body_box(keypoints, schema, draw.half)
-        box = box if found is None else found
-    affine = crop_affine(box, height, width, draw.scale, draw.rotation, draw.flip)
-    moved = keypoints[_partners(schema)] if draw.flip else np.array(keypoints)
-    moved[:, :2] = apply(affine, moved[:, :2])
-    x, y, seen = moved.T
-    seen *= (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return moved, affine
+    """The keypoints (N, K, 3) and the matrices (N, 2, 3) of N crops (see `crop`), which need no pixel.
+
+    For many persons at once: done one by one, it would take as much of Python's time as all else of a record.
+    """
+    boxes = np.array(boxes, np.float64)
+    for row, draw in enumerate(draws):
+        if draw.half and np.count_nonzero(keypoints[row, :, 2] > 0) > half_body_joints:
+            found = half_body_box(keypoints[row], schema, draw.half)
+            boxes[row] = boxes[row] if found is None else found
+    affines = crop_affines(boxes, height, width, draws)
+    flip = np.array([draw.flip for draw in draws])
+    moved = np.where(flip[:, None, None], keypoints[:, _partners(schema)], keypoints)
+    moved[..., :2] = apply(affines, moved[..., :2])
+    x, y = moved[..., 0], moved[..., 1]
+    moved[..., 2] *= (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return moved, affines
 
 
 def warp(

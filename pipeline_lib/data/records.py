@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -44,6 +44,9 @@ PADDING = -1
 
 _PART = 64
 """Records that one call of Python makes at most: larger batches are put together from parts, which copies their pixels."""
+
+_TOGETHER = 16
+"""Records that are in memory at once, and whose keypoints are computed together."""
 
 _ORDER_STREAM = 0
 _HEADER, _FOOTER = 12, 4  # bytes around a TFRecord: length and its checksum, checksum of the data
@@ -260,6 +263,19 @@ class Reader:
         return np.array(found, np.int64)
 
 
+class _Record(NamedTuple):
+    """A person as stored; `part`: None of whole images."""
+
+    position: int
+    image_id: int
+    annotation_id: int
+    score: float
+    box: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
+    encoded: NDArray[np.uint8]
+    part: crops.Part | None
+
+
 @dataclass(frozen=True)
 class _Loader:
     """Turns positions into crops and everything that belongs to them."""
@@ -302,68 +318,75 @@ class _Loader:
         problem = b""
         try:
             with self.reader.opened() as opened:
-                for row, position in enumerate(positions.tolist()):
-                    if position == PADDING:
-                        self._nobody(made, row)
-                    else:
-                        self._load(made, row, int(epoch), position, opened)
+                for first in range(0, len(positions), _TOGETHER):
+                    rows = {name: values[first : first + _TOGETHER] for name, values in made.items()}
+                    self._load(rows, int(epoch), positions[first : first + _TOGETHER], opened)
         except EvoPoseError as error:
             problem = f"{type(error).__name__}: {error}".encode()
         return *made.values(), problem
 
-    def _nobody(self, made: Mapping[str, NDArray[Any]], row: int) -> None:
-        made["image"][row] = augment.MEAN_COLOUR
-        if self.metadata:
-            made["inverse"][row] = np.eye(2, 3)
-
     def _load(
-        self, made: Mapping[str, NDArray[Any]], row: int, epoch: int, position: int, opened: dict[int, int]
+        self, made: Mapping[str, NDArray[Any]], epoch: int, positions: NDArray[np.int64], opened: dict[int, int]
     ) -> None:
-        schema, form = self.reader.manifest.keypoints, self.reader.manifest.form
+        padding = positions == PADDING
+        made["image"][padding] = augment.MEAN_COLOUR
+        if self.metadata:
+            made["inverse"][padding] = np.eye(2, 3)
+        people = np.flatnonzero(~padding)
+        if not len(people):
+            return
+        found = [self._record(position, opened) for position in positions[people].tolist()]
+        draws, half_body_joints = [augment.UNCHANGED] * len(found), 0
+        if self.augmentation is not None:
+            draws = [augment.sample(self.augmentation, self.seed, epoch, record.position) for record in found]
+            half_body_joints = self.augmentation.half_body_joints
+        boxes, keypoints = (np.stack([getattr(record, column) for record in found]) for column in ("box", "keypoints"))
+        schema = self.reader.manifest.keypoints
+        made["keypoints"][people], affines = augment.place(
+            keypoints, boxes, self.height, self.width, schema, draws, half_body_joints
+        )
+        made["weight"][people] = 1
+        for row, record, affine in zip(people.tolist(), found, affines, strict=True):
+            self._pixels(record, affine, made["image"][row])
+        if self.metadata:
+            for name in ("image_id", "annotation_id", "score", "box"):
+                made[name][people] = [getattr(record, name) for record in found]
+            made["inverse"][people] = augment.inverse(affines)
+
+    def _record(self, position: int, opened: dict[int, int]) -> _Record:
         feature = self.reader.features(position, opened)
         try:
-            box, encoded = feature["box"].reshape(4), feature["image"]
-            keypoints = feature["keypoints"].reshape(len(schema.names), 3)
             image_id, annotation_id, score = (feature[name][0] for name in ("image_id", "annotation_id", "score"))
-            part = None if form is None else crops.stored(feature)
+            return _Record(
+                position,
+                image_id,
+                annotation_id,
+                score,
+                feature["box"].reshape(4),
+                feature["keypoints"].reshape(len(self.reader.manifest.keypoints.names), 3),
+                feature["image"],
+                None if self.reader.manifest.form is None else crops.stored(feature),
+            )
         except (LookupError, ValueError, AttributeError) as error:
             where = self.reader.where(position)
             raise ArtifactError(f"{where}: not a record of this workflow ({error!r}); {CONVERT_AGAIN}") from None
-        draw, half_body_joints = augment.UNCHANGED, 0
-        if self.augmentation is not None:
-            draw = augment.sample(self.augmentation, self.seed, epoch, position)
-            half_body_joints = self.augmentation.half_body_joints
-        made["keypoints"][row], affine = augment.place(
-            keypoints, box, self.height, self.width, schema, draw, half_body_joints
-        )
+
+    def _pixels(self, record: _Record, affine: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
+        """Write a crop into `out`; raises `DataError` for what cannot be decoded."""
+        form = self.reader.manifest.form
         try:
-            self._pixels(encoded, part, affine, made["image"][row])
+            if form is not None and record.part is not None:
+                pixels = crops.decoded(record.encoded, form, record.part)
+                crops.crop(pixels, record.part, form.reach, affine, out)
+                return
+            image = decode(record.encoded)
+            if image is None:
+                raise ValueError("the image cannot be decoded")
+            augment.warp(image, affine, self.height, self.width, out)
         except ValueError as error:
             replaced = "" if form else "replace it and "
-            where = f"{self.reader.where(position)} (image {image_id})"
+            where = f"{self.reader.where(record.position)} (image {record.image_id})"
             raise DataError(f"{where}: {error}; {replaced}{CONVERT_AGAIN}") from None
-        made["weight"][row] = 1
-        if self.metadata:
-            of_person = {"image_id": image_id, "annotation_id": annotation_id, "score": score, "box": box}
-            for name, value in (of_person | {"inverse": augment.inverse(affine)}).items():
-                made[name][row] = value
-
-    def _pixels(
-        self,
-        encoded: NDArray[np.uint8],
-        part: crops.Part | None,
-        affine: NDArray[np.float64],
-        out: NDArray[np.uint8],
-    ) -> None:
-        """Write the crop out of a record's bytes into `out`; raises `ValueError` for what cannot be decoded."""
-        form = self.reader.manifest.form
-        if form is not None and part is not None:
-            crops.crop(crops.decoded(encoded, form, part), part, form.reach, affine, out)
-            return
-        image = decode(encoded)
-        if image is None:
-            raise ValueError("the image cannot be decoded")
-        augment.warp(image, affine, self.height, self.width, out)
 
 
 def dataset(

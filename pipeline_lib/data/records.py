@@ -199,22 +199,23 @@ class Reader:
 
     @contextmanager
     def opened(self) -> Iterator[dict[int, int]]:
-        """For `features` that are read one after the other: descriptors of their shards, which are closed at the end."""
+        """For `features` that are read one after the other: the descriptor of their shard, which is closed at the end."""
         descriptors: dict[int, int] = {}
         try:
             yield descriptors
         finally:
-            for descriptor in descriptors.values():
-                os.close(descriptor)
+            _close(descriptors)
 
     def features(self, position: int, opened: dict[int, int]) -> dict[str, Any]:
         """The features of a record, as `tfrecord.decode_example` gives them; `opened`: what the method of that name gave.
 
+        One shard is open at a time, since a process may have no more than some thousand files open, and has many threads.
         Raises `ArtifactError` when the shard has not as many records as the manifest says or is damaged.
         """
         place = self._place(position)
         try:
             if place not in opened:
+                _close(opened)
                 opened[place] = self._shards.open(place)
             with self._lock:
                 offset, length, checksum = self._offsets(place)[position - self._first[place]].tolist()
@@ -260,6 +261,11 @@ class Reader:
         return np.array(found, np.int64)
 
 
+def _close(descriptors: dict[int, int]) -> None:
+    while descriptors:
+        os.close(descriptors.popitem()[1])
+
+
 @dataclass(frozen=True)
 class _Loader:
     """Turns positions into crops and everything that belongs to them."""
@@ -302,11 +308,11 @@ class _Loader:
         problem = b""
         try:
             with self.reader.opened() as opened:
-                for row, position in enumerate(positions.tolist()):
-                    if position == PADDING:
+                for row in np.argsort(positions).tolist():  # shard by shard
+                    if positions[row] == PADDING:
                         self._nobody(made, row)
                     else:
-                        self._load(made, row, int(epoch), position, opened)
+                        self._load(made, row, int(epoch), int(positions[row]), opened)
         except EvoPoseError as error:
             problem = f"{type(error).__name__}: {error}".encode()
         return *made.values(), problem

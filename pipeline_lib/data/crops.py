@@ -11,6 +11,7 @@ angle a away from an axis reaches p cos(max(0, a - largest rotation)) along it.
 """
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -95,9 +96,13 @@ class Part:
 
 
 def stored(features: Mapping[str, Any]) -> Part:
-    """What `Part.features` gave; raises `LookupError`, `ValueError` or `AttributeError` for something else."""
-    height, width = features["size"]
-    return Part(height, width, features["affine"].reshape(2, 3).astype(np.float64))
+    """What `Part.features` gave; raises `LookupError`, `ValueError`, `TypeError` or `AttributeError` for something else."""
+    height, width = map(operator.index, features["size"])
+    back = features["affine"].reshape(2, 3).astype(np.float64)
+    a, b, _, c, d, _ = numbers = back.ravel().tolist()
+    if min(height, width) < 1 or a * d == b * c or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"a part of {height}x{width} pixels whose matrix is {numbers}")
+    return Part(height, width, back)
 
 
 def part(box: ArrayLike, height: int, width: int, reach: Reach) -> Part:

@@ -5,6 +5,7 @@ not depend on where training began, and costs no shuffle buffer of images. Tenso
 each record; OpenCV decodes and warps without Python's lock, so that the parts run side by side.
 """
 
+import math
 import os
 import re
 import struct
@@ -332,7 +333,11 @@ class _Loader:
             keypoints = feature["keypoints"].reshape(len(schema.names), 3)
             image_id, annotation_id, score = (feature[name][0] for name in ("image_id", "annotation_id", "score"))
             part = None if form is None else crops.stored(feature)
-        except (LookupError, ValueError, AttributeError) as error:
+            if not isinstance(encoded, np.ndarray) or encoded.dtype != np.uint8:
+                raise ValueError("its image is no bytes")
+            if not all(map(math.isfinite, box.tolist())):
+                raise ValueError(f"its box is {box.tolist()}")
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
             where = self.reader.where(position)
             raise ArtifactError(f"{where}: not a record of this workflow ({error!r}); {CONVERT_AGAIN}") from None
         draw, half_body_joints = augment.UNCHANGED, 0

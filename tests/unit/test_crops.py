@@ -175,13 +175,17 @@ def test_records_end_where_the_image_ends() -> None:
     np.testing.assert_array_equal(corner, image[50 - corner.shape[0] :, 60 - corner.shape[1] :])
     np.testing.assert_array_equal(part.back[:, 2], [60 - corner.shape[1], 50 - corner.shape[0]])
     assert (part.height, part.width) == corner.shape[:2] and corner.shape[0] < 10
+    for height, width in itertools.product(range(600, 606), (500, 503)):  # a person who is reduced
+        part = crops.part([0.0, 0.0, width, height], height, width, WIDE)
+        end = augment.apply(augment.inverse(part.back), np.array([width - 1.0, height - 1.0]))
+        assert (end <= [part.width - 1, part.height - 1]).all() and (end > [part.width - 2, part.height - 2]).all()
 
 
 @pytest.mark.parametrize("box", [[-500.0, 20.0, 30.0, 50.0], [900.0, 900.0, 5.0, 5.0], [10.0, -4000.0, 900.0, 900.0]])
 def test_people_outside_of_the_image_are_mean_colour(box: list[float]) -> None:
     image = np.full((60, 50, 3), 255, np.uint8)
     record, part = crops.cut(image, box, WIDE)
-    assert min(record.shape) > 0
+    assert min(record.shape) > 0 and record.shape[:2] == (part.height, part.width)
     crop = crops.crop(record, part, WIDE, augment.crop_affine(box, HEIGHT, WIDTH, 1.2, 30.0, True))
     assert (crop == augment.MEAN_COLOUR).all()
 
@@ -416,9 +420,19 @@ def test_damaged_crops_are_named(
         PLACED | {"size": np.array([HEIGHT, WIDTH, 3])},
         PLACED | {"affine": np.zeros(5)},
         PLACED | {"affine": np.array([1])},
+        PLACED | {"size": np.array([0, WIDTH])},
+        PLACED | {"size": np.array([-HEIGHT, -WIDTH])},
+        PLACED | {"size": np.array([96.0, 72.0])},
+        PLACED | {"affine": np.zeros(6)},
+        PLACED | {"affine": np.array([1, 0, np.inf, 0, 1, 0])},
+        PLACED | {"affine": np.full(6, np.nan)},
+        PLACED | {"box": np.array([0, 0, np.inf, np.inf])},
+        PLACED | {"box": np.array([np.nan, 0, 9, 9])},
+        PLACED | {"image": np.array([1, 2])},
+        PLACED | {"image": np.array([1.0, 2])},
     ],
 )
-def test_records_without_their_place_in_the_image_are_named(
+def test_records_that_cannot_be_placed_in_the_image_are_named(
     made: Made, tmp_path: Path, of_crops: dict[str, Any]
 ) -> None:
     with (tmp_path / "00000-of-00001.tfrecord").open("wb") as stream:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
+import PIL.JpegImagePlugin
 import pytest
 
 from pipeline_lib.config import (
@@ -309,6 +312,17 @@ def test_the_quality_is_the_configured_one(source: Path, made: Made, tmp_path: P
         return sum(shard.path.stat().st_size for shard in manifest.shards)
 
     assert size(converted(source, tmp_path, NARROW, jpeg_quality=50)) < size(made["narrow"]) / 2
+    for reach in (NARROW, WIDE):
+        asked = ConversionSettings(records="crops", jpeg_quality=50)
+        assert crops.wanted(asked, reach) == crops.Form(reach, "jpeg", 50)
+
+
+@pytest.mark.parametrize(("reach", "sampling"), [(NARROW, 0), (WIDE, 2)])
+def test_only_final_crops_have_all_of_the_colour(reach: Reach, sampling: int) -> None:
+    """0: 4:4:4, 2: 4:2:0, as most images have it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    content = crops.encode(pixels, crops.wanted(ConversionSettings(records="crops"), reach))
+    assert PIL.JpegImagePlugin.get_sampling(PIL.Image.open(io.BytesIO(content))) == sampling
 
 
 def test_workers_write_the_same_bytes(source: Path, made: Made, tmp_path: Path) -> None:

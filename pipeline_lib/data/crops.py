@@ -30,7 +30,7 @@ Encoding = Literal["jpeg", "raw"]
 QUALITY_FINAL, QUALITY_PART = 96, 92
 """Of JPEGs: their loss stays below 2 of 255 levels in the mean for pictures of nothing but grain, in crops and in what is warped."""
 
-FINEST = 2
+FINEST = 4
 """Pixels of a record to one of a crop of scale 1, at most, along an axis."""
 
 

@@ -1,7 +1,7 @@
 """Crop records: the part of an image that the crops of a training can reach, at the image's own resolution.
 
 Crops are warped out of it as they are out of whole images, so that both have the same pixels. A person who is much larger
-than the crop is reduced first, since the pixels are not needed. Where crops are neither scaled nor turned, the record is the crop
+than the crop is reduced first, and interpolated twice, since most of the pixels are not needed. Where crops are neither scaled nor turned, the record is the crop
 itself.
 
 The part is exact for a `Reach`. A crop of scale s, turned by r, shows the points c + s R(r) d around the centre c of the box,
@@ -11,6 +11,7 @@ angle a away from an axis reaches p cos(max(0, a - largest rotation)) along it.
 """
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +30,7 @@ Encoding = Literal["jpeg", "raw"]
 QUALITY_FINAL, QUALITY_PART = 96, 92
 """Of JPEGs: their loss stays below 2 of 255 levels in the mean for pictures of nothing but grain, in crops and in what is warped."""
 
-FINEST = 2
+FINEST = 4
 """Pixels of a record to one of a crop of scale 1, at most, along an axis."""
 
 
@@ -95,9 +96,13 @@ class Part:
 
 
 def stored(features: Mapping[str, Any]) -> Part:
-    """What `Part.features` gave; raises `LookupError`, `ValueError` or `AttributeError` for something else."""
-    height, width = features["size"]
-    return Part(height, width, features["affine"].reshape(2, 3).astype(np.float64))
+    """What `Part.features` gave; raises `LookupError`, `ValueError`, `TypeError` or `AttributeError` for something else."""
+    height, width = map(operator.index, features["size"])
+    back = features["affine"].reshape(2, 3).astype(np.float64)
+    a, b, _, c, d, _ = numbers = back.ravel().tolist()
+    if min(height, width) < 1 or a * d == b * c or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"a part of {height}x{width} pixels whose matrix is {numbers}")
+    return Part(height, width, back)
 
 
 def part(box: ArrayLike, height: int, width: int, reach: Reach) -> Part:

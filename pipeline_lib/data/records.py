@@ -5,6 +5,7 @@ not depend on where training began, and costs no shuffle buffer of images. Tenso
 each record; OpenCV decodes and warps without Python's lock, so that the parts run side by side.
 """
 
+import math
 import os
 import re
 import struct
@@ -202,22 +203,23 @@ class Reader:
 
     @contextmanager
     def opened(self) -> Iterator[dict[int, int]]:
-        """For `features` that are read one after the other: descriptors of their shards, which are closed at the end."""
+        """For `features` that are read one after the other: the descriptor of their shard, which is closed at the end."""
         descriptors: dict[int, int] = {}
         try:
             yield descriptors
         finally:
-            for descriptor in descriptors.values():
-                os.close(descriptor)
+            _close(descriptors)
 
     def features(self, position: int, opened: dict[int, int]) -> dict[str, Any]:
         """The features of a record, as `tfrecord.decode_example` gives them; `opened`: what the method of that name gave.
 
+        One shard is open at a time, since a process may have no more than some thousand files open, and has many threads.
         Raises `ArtifactError` when the shard has not as many records as the manifest says or is damaged.
         """
         place = self._place(position)
         try:
             if place not in opened:
+                _close(opened)
                 opened[place] = self._shards.open(place)
             with self._lock:
                 offset, length, checksum = self._offsets(place)[position - self._first[place]].tolist()
@@ -261,6 +263,11 @@ class Reader:
                 f"{CONVERT_AGAIN}"
             )
         return np.array(found, np.int64)
+
+
+def _close(descriptors: dict[int, int]) -> None:
+    while descriptors:
+        os.close(descriptors.popitem()[1])
 
 
 class _Record(NamedTuple):
@@ -318,21 +325,27 @@ class _Loader:
         problem = b""
         try:
             with self.reader.opened() as opened:
-                for first in range(0, len(positions), _TOGETHER):
-                    rows = {name: values[first : first + _TOGETHER] for name, values in made.items()}
-                    self._load(rows, int(epoch), positions[first : first + _TOGETHER], opened)
+                order = np.argsort(positions)  # shard by shard
+                for first in range(0, len(order), _TOGETHER):
+                    self._load(made, order[first : first + _TOGETHER], int(epoch), positions, opened)
         except EvoPoseError as error:
             problem = f"{type(error).__name__}: {error}".encode()
         return *made.values(), problem
 
     def _load(
-        self, made: Mapping[str, NDArray[Any]], epoch: int, positions: NDArray[np.int64], opened: dict[int, int]
+        self,
+        made: Mapping[str, NDArray[Any]],
+        rows: NDArray[np.intp],
+        epoch: int,
+        positions: NDArray[np.int64],
+        opened: dict[int, int],
     ) -> None:
-        padding = positions == PADDING
+        """Write the fields of some rows, those of their `positions`."""
+        padding = rows[positions[rows] == PADDING]
         made["image"][padding] = augment.MEAN_COLOUR
         if self.metadata:
             made["inverse"][padding] = np.eye(2, 3)
-        people = np.flatnonzero(~padding)
+        people = rows[positions[rows] != PADDING]
         if not len(people):
             return
         found = [self._record(position, opened) for position in positions[people].tolist()]
@@ -357,17 +370,22 @@ class _Loader:
         feature = self.reader.features(position, opened)
         try:
             image_id, annotation_id, score = (feature[name][0] for name in ("image_id", "annotation_id", "score"))
+            box, encoded = feature["box"].reshape(4), feature["image"]
+            if not isinstance(encoded, np.ndarray) or encoded.dtype != np.uint8:
+                raise ValueError("its image is no bytes")
+            if not all(map(math.isfinite, box.tolist())):
+                raise ValueError(f"its box is {box.tolist()}")
             return _Record(
                 position,
                 image_id,
                 annotation_id,
                 score,
-                feature["box"].reshape(4),
+                box,
                 feature["keypoints"].reshape(len(self.reader.manifest.keypoints.names), 3),
-                feature["image"],
+                encoded,
                 None if self.reader.manifest.form is None else crops.stored(feature),
             )
-        except (LookupError, ValueError, AttributeError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
             where = self.reader.where(position)
             raise ArtifactError(f"{where}: not a record of this workflow ({error!r}); {CONVERT_AGAIN}") from None
 

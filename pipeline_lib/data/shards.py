@@ -2,7 +2,7 @@
 
 A record (`tf.train.Example`) holds one person: image (the bytes of the image file, or of a crop), image_id, annotation_id (0: a
 detection), box (x, y, w, h), keypoints (K x (x, y, v)), score (1: ground truth), height and width of the image; of a crop
-also affine, the 2x3 matrix from its pixels to the image's.
+also its size (height, width), and affine, the 2x3 matrix from its pixels to the image's.
 """
 
 import json

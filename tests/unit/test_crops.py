@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
+import PIL.JpegImagePlugin
 import pytest
 
 from pipeline_lib.config import (
@@ -157,9 +160,15 @@ def test_a_record_is_what_all_crops_can_show(
 
 @pytest.mark.parametrize(
     ("person", "expected"),
-    [(20, 1.0), (HEIGHT / 1.25, 1.0), (2 * HEIGHT / 1.25, 1.0), (3 * HEIGHT / 1.25, 2 / 3), (8 * HEIGHT / 1.25, 1 / 4)],
+    [
+        (20, 1.0),
+        (HEIGHT / 1.25, 1.0),
+        (4 * HEIGHT / 1.25, 1.0),
+        (6 * HEIGHT / 1.25, 2 / 3),
+        (16 * HEIGHT / 1.25, 1 / 4),
+    ],
 )
-def test_records_have_the_resolution_of_the_image_and_at_most_twice_that_of_the_crop(
+def test_records_have_the_resolution_of_the_image_and_at_most_four_times_that_of_the_crop(
     person: float, expected: float
 ) -> None:
     part = crops.part([300.0, 200.0, 1.0, person], 2000, 2000, WIDE)
@@ -175,13 +184,17 @@ def test_records_end_where_the_image_ends() -> None:
     np.testing.assert_array_equal(corner, image[50 - corner.shape[0] :, 60 - corner.shape[1] :])
     np.testing.assert_array_equal(part.back[:, 2], [60 - corner.shape[1], 50 - corner.shape[0]])
     assert (part.height, part.width) == corner.shape[:2] and corner.shape[0] < 10
+    for height, width in itertools.product(range(600, 606), (500, 503)):  # a person who is reduced
+        part = crops.part([0.0, 0.0, width, height], height, width, WIDE)
+        end = augment.apply(augment.inverse(part.back), np.array([width - 1.0, height - 1.0]))
+        assert (end <= [part.width - 1, part.height - 1]).all() and (end > [part.width - 2, part.height - 2]).all()
 
 
 @pytest.mark.parametrize("box", [[-500.0, 20.0, 30.0, 50.0], [900.0, 900.0, 5.0, 5.0], [10.0, -4000.0, 900.0, 900.0]])
 def test_people_outside_of_the_image_are_mean_colour(box: list[float]) -> None:
     image = np.full((60, 50, 3), 255, np.uint8)
     record, part = crops.cut(image, box, WIDE)
-    assert min(record.shape) > 0
+    assert min(record.shape) > 0 and record.shape[:2] == (part.height, part.width)
     crop = crops.crop(record, part, WIDE, augment.crop_affine(box, HEIGHT, WIDTH, 1.2, 30.0, True))
     assert (crop == augment.MEAN_COLOUR).all()
 
@@ -257,10 +270,11 @@ def test_pixels_differ_little_from_those_of_whole_images(made: Made, name: str, 
 
 
 @pytest.mark.parametrize(("encoding", "most"), [("jpeg", MOST), ("raw", 0.01)])
-def test_grain_is_that_of_whole_images(tmp_path: Path, encoding: str, most: float) -> None:
+@pytest.mark.parametrize("height", [256, 128])
+def test_grain_is_that_of_whole_images(tmp_path: Path, encoding: str, most: float, height: int) -> None:
     """Photographs of nothing but grain, and people of 80 to 400 pixels: what is interpolated twice would be smooth."""
     pictures.make(tmp_path, 4)
-    size = {"height": 256, "width": 192}
+    size = {"height": height, "width": height * 3 // 4}
     cropped = ConversionSettings(records="crops", crop_encoding=encoding)
     manifests = [
         pictures.converted(tmp_path, "images", ConversionSettings()),
@@ -305,6 +319,17 @@ def test_the_quality_is_the_configured_one(source: Path, made: Made, tmp_path: P
         return sum(shard.path.stat().st_size for shard in manifest.shards)
 
     assert size(converted(source, tmp_path, NARROW, jpeg_quality=50)) < size(made["narrow"]) / 2
+    for reach in (NARROW, WIDE):
+        asked = ConversionSettings(records="crops", jpeg_quality=50)
+        assert crops.wanted(asked, reach) == crops.Form(reach, "jpeg", 50)
+
+
+@pytest.mark.parametrize(("reach", "sampling"), [(NARROW, 0), (WIDE, 2)])
+def test_only_final_crops_have_all_of_the_colour(reach: Reach, sampling: int) -> None:
+    """0: 4:4:4, 2: 4:2:0, as most images have it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    content = crops.encode(pixels, crops.wanted(ConversionSettings(records="crops"), reach))
+    assert PIL.JpegImagePlugin.get_sampling(PIL.Image.open(io.BytesIO(content))) == sampling
 
 
 def test_workers_write_the_same_bytes(source: Path, made: Made, tmp_path: Path) -> None:
@@ -416,9 +441,19 @@ def test_damaged_crops_are_named(
         PLACED | {"size": np.array([HEIGHT, WIDTH, 3])},
         PLACED | {"affine": np.zeros(5)},
         PLACED | {"affine": np.array([1])},
+        PLACED | {"size": np.array([0, WIDTH])},
+        PLACED | {"size": np.array([-HEIGHT, -WIDTH])},
+        PLACED | {"size": np.array([96.0, 72.0])},
+        PLACED | {"affine": np.zeros(6)},
+        PLACED | {"affine": np.array([1, 0, np.inf, 0, 1, 0])},
+        PLACED | {"affine": np.full(6, np.nan)},
+        PLACED | {"box": np.array([0, 0, np.inf, np.inf])},
+        PLACED | {"box": np.array([np.nan, 0, 9, 9])},
+        PLACED | {"image": np.array([1, 2])},
+        PLACED | {"image": np.array([1.0, 2])},
     ],
 )
-def test_records_without_their_place_in_the_image_are_named(
+def test_records_that_cannot_be_placed_in_the_image_are_named(
     made: Made, tmp_path: Path, of_crops: dict[str, Any]
 ) -> None:
     with (tmp_path / "00000-of-00001.tfrecord").open("wb") as stream:

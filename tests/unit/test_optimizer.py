@@ -45,6 +45,22 @@ def test_updates_are_adams() -> None:
     assert int(optimizer.iterations.numpy()) == 4
 
 
+def test_accumulated_and_tiny_gradients_are_those_of_keras() -> None:
+    """A step is one of the accumulated gradients; beside 1e-7 the epsilon counts."""
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=6), rng.normal(size=(6, 6)) * 1e-7
+    found = []
+    for make in (keras.optimizers.Adam, Adam):
+        variable = keras.Variable(start.astype(np.float32))
+        optimizer = make(0.1, gradient_accumulation_steps=2)
+        optimizer.build([variable])
+        for gradient in gradients:
+            optimizer.apply([tf.constant(gradient, tf.float32)], [variable])
+        found.append(variable.numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+    assert np.abs(found[0] - start).min() > 1e-4
+
+
 def test_what_variables_share_is_computed_once() -> None:
     """Operations for each variable are what a search pays for with every child."""
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -327,3 +328,26 @@ def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(tf.errors.InvalidArgumentError), records.readable_errors():
         raise tf.errors.InvalidArgumentError(None, None, "something else")
     assert issubclass(DataError, EvoPoseError)
+
+
+def test_no_more_than_one_shard_is_open_in_a_thread(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each is opened once for a batch, whatever the order of its records."""
+    reader = records.Reader(records.read_manifest(manifest))
+    shards = {str(shard.path) for shard in reader.manifest.shards}
+
+    def held() -> list[str]:
+        return [name for name in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if name in shards]
+
+    with reader.opened() as opened:
+        for position in (0, 8, 4, 1):
+            assert reader.features(position, opened)["image_id"] == [position + 1000]
+            assert len(held()) == 1
+    assert not held()
+    opens: list[int] = []
+    shard_opened = records.ReadAhead.open
+    monkeypatch.setattr(records.ReadAhead, "open", lambda self, place: opens.append(place) or shard_opened(self, place))
+    data = records.dataset(manifest, batch=PERSONS, shuffle=True, seed=1, metadata=True, **SIZE)
+    (batch,) = data.as_numpy_iterator()
+    assert sorted(batch["image_id"]) == list(range(1000, 1000 + PERSONS)) != batch["image_id"].tolist()
+    assert sorted(opens) == [0, 0, 1, 1, 2, 2], "once for the index, once for the records"
+    assert not held()

@@ -373,21 +373,14 @@ class _Loader:
             box, encoded = feature["box"].reshape(4), feature["image"]
             if not isinstance(encoded, np.ndarray) or encoded.dtype != np.uint8:
                 raise ValueError("its image is no bytes")
-            if not all(map(math.isfinite, box.tolist())):
-                raise ValueError(f"its box is {box.tolist()}")
-            return _Record(
-                position,
-                image_id,
-                annotation_id,
-                score,
-                box,
-                feature["keypoints"].reshape(len(self.reader.manifest.keypoints.names), 3),
-                encoded,
-                None if self.reader.manifest.form is None else crops.stored(feature),
-            )
+            keypoints = feature["keypoints"].reshape(len(self.reader.manifest.keypoints.names), 3)
+            part = None if self.reader.manifest.form is None else crops.stored(feature)
         except (LookupError, ValueError, TypeError, AttributeError) as error:
             where = self.reader.where(position)
             raise ArtifactError(f"{where}: not a record of this workflow ({error!r}); {CONVERT_AGAIN}") from None
+        if not all(map(math.isfinite, box.tolist())):
+            raise ArtifactError(f"{self.reader.where(position)}: its box is {box.tolist()}; {CONVERT_AGAIN}")
+        return _Record(position, image_id, annotation_id, score, box, keypoints, encoded, part)
 
     def _pixels(self, record: _Record, affine: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
         """Write a crop into `out`; raises `DataError` for what cannot be decoded."""

@@ -180,7 +180,7 @@ def place(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """The keypoints (N, K, 3) and the matrices (N, 2, 3) of N crops (see `crop`), which need no pixel.
 
-    For many persons at once: done one by one, it would take as much of Python's time as all else of a record.
+    For many persons at once: one by one, it took a quarter of what a record costs of Python's time.
     """
     boxes = np.array(boxes, np.float64)
     for row, draw in enumerate(draws):
@@ -207,7 +207,7 @@ def warp(
 
     They are written into `out`, if it is given.
     """
-    # Every call of OpenCV gives Python's lock away, and small ones wait longer for it than they take.
+    # Every call of OpenCV gives Python's lock away and waits for it: the inverse is not worth one.
     (a, b, x), (c, d, y) = affine.tolist()
     size = a * d - b * c
     right, down = (width - 1) / size, (height - 1) / size

@@ -1,8 +1,8 @@
 """Crop records: the part of an image that the crops of a training can reach, at the image's own resolution.
 
 Crops are warped out of it as they are out of whole images, so that both have the same pixels. A person who is much larger
-than the crop is reduced first, and interpolated twice, since most of the pixels are not needed. Where crops are neither scaled nor turned, the record is the crop
-itself.
+than the crop is reduced first, and interpolated twice, since most of the pixels are not needed. Where crops are neither
+scaled nor turned, the record is the crop itself.
 
 The part is exact for a `Reach`. A crop of scale s, turned by r, shows the points c + s R(r) d around the centre c of the box,
 d being the offsets of its pixels in crop pixels of scale 1. They form a rectangle that holds 0, so that a smaller scale

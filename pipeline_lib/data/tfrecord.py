@@ -85,7 +85,7 @@ def _inside(data: bytes, number: int, place: int, limit: int) -> tuple[int, int]
     """(start, end) of what the length-delimited field `number` at `place` holds."""
     if data[place] != number << 3 | _LENGTH_DELIMITED:
         raise ValueError(f"field {number} is expected")
-    # Most lengths have one byte: a call for each would take a third of the time of a record.
+    # Most lengths have one byte, and need no call.
     length, start = data[place + 1], place + 2
     if length >= 0x80:
         length, start = _read_varint(data, place + 1)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline_lib import cli, devices
+from pipeline_lib import cli, devices, startup
 
 KEYPOINTS = 17
 
@@ -31,6 +31,7 @@ def main(arguments: argparse.Namespace) -> None:
     )
     name = arguments.name or arguments.network or arguments.weights.parent.name
     devices.lease(arguments.device, arguments.accelerators, f"frame rate of {name}")
+    startup.load_keras(name)
     result = latency.benchmark(name, network, weights, protocol)
     if arguments.result:
         artifacts.write_json(arguments.result, result)

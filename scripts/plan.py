@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib import cli, devices
+from pipeline_lib import cli, devices, startup
 from pipeline_lib.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     devices.lease(device, None, "calibration")  # may wait for others: no part of what a training takes
     begun = time.perf_counter()
-    log.info("loading TensorFlow")
+    startup.load_keras("calibration")
     from pipeline_lib.price import calibration
 
     launch = time.perf_counter() - begun

@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    from pipeline_lib import artifacts, devices
+    from pipeline_lib import artifacts, devices, startup
     from pipeline_lib.config import EvaluationConfig, KeypointSchema
     from pipeline_lib.data import records
     from pipeline_lib.errors import ArtifactError
@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> None:
         )
     devices.check(arguments.device)
     devices.lease(arguments.device, arguments.accelerators, f"predictions of {arguments.weights}")
-    log.info("%s: loading TensorFlow", arguments.weights)
+    startup.load_keras(str(arguments.weights))
     from pipeline_lib.nets import build_architecture
 
     devices.configure(settings.cpu_threads, deterministic=True)

@@ -1,12 +1,9 @@
 """Train a network from initial weights: trained weights and a history with one row for each epoch."""
 
 import argparse
-import logging
 
-from pipeline_lib import cli, devices
+from pipeline_lib import cli, devices, startup
 from pipeline_lib.config import TrainSettings
-
-log = logging.getLogger(__name__)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -20,7 +17,7 @@ def main(arguments: argparse.Namespace) -> None:
     for manifest in (arguments.train_manifest, arguments.val_manifest):
         read_manifest(manifest)
     devices.lease(arguments.device, arguments.accelerators, arguments.title, settings.devices)
-    log.info("%s: loading TensorFlow", arguments.title)
+    startup.load_keras(arguments.title)
     from pipeline_lib.train.trainer import train
 
     train(

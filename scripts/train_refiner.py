@@ -1,13 +1,10 @@
 """Train a refiner, which makes poses better: its weights and a history with one row for each epoch."""
 
 import argparse
-import logging
 from pathlib import Path
 
-from pipeline_lib import cli, devices, remote
+from pipeline_lib import cli, devices, remote, startup
 from pipeline_lib.config import RefineConfig
-
-log = logging.getLogger(__name__)
 
 TITLE = "training of the refiner"
 
@@ -25,7 +22,7 @@ def main(arguments: argparse.Namespace) -> None:
         [] if path is None else results.read(path) for path in (arguments.train_estimates, arguments.val_estimates)
     ]
     devices.lease(arguments.device, arguments.accelerators, TITLE, settings.train.devices)
-    log.info("%s: loading TensorFlow", TITLE)
+    startup.load_keras(TITLE)
     from pipeline_lib.train import refiner
 
     refiner.train(

@@ -20,14 +20,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
-        gamma, beta = (ops.cast(weight, "float32") for weight in (self.gamma, self.beta))
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=gamma, offset=beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
-        )
-        # The operation's variance is that of a sample (n - 1), Keras' that of the batch (n).
+        # The operation's variance is that of a sample (n - 1), Keras' that of the batch (n): it moves theirs times n / (n - 1).
         known = inputs.shape[:-1].num_elements()  # half a dozen operations less to trace
-        count = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype) if known is None else known
-        variance *= (count - 1) / count
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        count = tf.cast(tf.size(inputs) // inputs.shape[-1], "float32") if known is None else known
+        sample = count / (tf.maximum(count - 1, 1) if known is None else max(known - 1, 1))
+        gamma, beta, mean, variance = (
+            ops.cast(weight, "float32") for weight in (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        )
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=gamma,
+            offset=beta,
+            mean=mean,
+            variance=variance * sample,
+            epsilon=self.epsilon,
+            exponential_avg_factor=1 - self.momentum,
+            is_training=True,
+        )
+        self.moving_mean.assign(mean)
+        self.moving_variance.assign(variance / sample)
         return outputs

@@ -1,7 +1,9 @@
-"""The masked mean squared error of heat maps (paper, Eq. 2, with the published program's details). L2 is added by the model."""
+"""The masked mean squared error of heat maps and the L2 terms of kernels (paper, Eq. 2, with the published program's details)."""
 
+from collections import defaultdict
 from typing import Any
 
+import keras
 from keras import ops
 
 
@@ -27,6 +29,28 @@ def mean_over_persons(losses: Any, sample_weight: Any = None) -> Any:
     weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
     total = ops.sum(weight)
     return ops.sum(losses * weight) / ops.where(total > 0, total, 1.0)
+
+
+def penalty(network: keras.Layer) -> Any:
+    """The sum of the regularisers of a network's trainable weights, a float32 scalar.
+
+    With TensorFlow, sums of squares of equal factors are added before they are multiplied: for every kernel, a dozen
+    operations less to trace than Keras' own, with the gradient.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return sum(network.losses)
+    import tensorflow as tf
+
+    total: Any = 0.0
+    squares = defaultdict(list)
+    for weight in network.trainable_weights:
+        if isinstance(weight.regularizer, keras.regularizers.L2):
+            squares[float(weight.regularizer.l2)].append(tf.nn.l2_loss(weight))
+        elif weight.regularizer is not None:
+            total += weight.regularizer(weight)
+    for factor, halves in squares.items():
+        total += 2 * factor * tf.add_n(halves)
+    return total
 
 
 def keypoint_mse(y_true: Any, y_pred: Any, visible: Any, sample_weight: Any = None) -> Any:

@@ -7,7 +7,7 @@ import keras
 
 from pipeline_lib.nets.layers import Supervised
 from pipeline_lib.nets.normalization import normalize
-from pipeline_lib.train.loss import mean_over_persons, person_mse
+from pipeline_lib.train.loss import mean_over_persons, penalty, person_mse
 from pipeline_lib.train.metric import PersonMean
 from pipeline_lib.train.targets import heatmaps
 
@@ -63,7 +63,7 @@ class PoseModel(keras.Model):
         self.data_loss.update_state(persons, sample_weight)
         if not training:
             return mean_over_persons(persons, sample_weight) / self.replicas
-        total = sum(self.losses)
+        total = penalty(self)
         for output, how in zip(outputs, self.supervised, strict=True):
             plain = output is outputs[-1] and (how.sigma, how.hardest) == (1.0, None)
             losses = persons if plain else self._persons(y, output, how.sigma, how.hardest)

@@ -33,6 +33,15 @@ class Adam(keras.optimizers.Adam):
             learning_rate = self._factors(learning_rate)
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 
+    def _all_reduce_sum_gradients(self, grads_and_vars: Sequence[Any]) -> Sequence[Any]:
+        # One device has nothing to sum; TensorFlow would copy every gradient.
+        return super()._all_reduce_sum_gradients(grads_and_vars) if self._is_shared() else grads_and_vars
+
+    def _is_shared(self) -> bool:
+        import tensorflow as tf
+
+        return tf.distribute.get_strategy().num_replicas_in_sync > 1
+
     def _factors(self, rate: Any) -> _Factors:
         step = ops.cast(self.iterations + 1, "float32")
         beta1, beta2 = (ops.convert_to_tensor(beta, "float32") for beta in (self.beta_1, self.beta_2))

@@ -6,6 +6,8 @@ import time
 
 import psutil
 
+from pipeline_lib import startup
+
 CREATED = psutil.Process().create_time()
 
 
@@ -19,17 +21,21 @@ def main(initial: str, manifest_path: str, threads: int, batch: int, plain: bool
         phases[phase], last = now - last, now
 
     done("interpreter")
+    if not plain:
+        startup.load_keras("benchmark")
     import keras
 
     from pipeline_lib import devices
     from pipeline_lib.config import TrainSettings
     from pipeline_lib.data import records
     from pipeline_lib.nets import blocks, build_architecture, files
+    from pipeline_lib.train import model as pose_model
     from pipeline_lib.train import trainer
     from pipeline_lib.train.schedule import warmup_cosine
 
-    if plain:  # Keras' own layers and optimizer instead of those with TensorFlow's fused operations
-        vars(blocks).update(BatchNormalization=keras.layers.BatchNormalization, SquaredNorm=keras.regularizers.L2)
+    if plain:  # Keras' own layers, penalty and optimizer instead of those with fewer operations
+        vars(blocks).update(BatchNormalization=keras.layers.BatchNormalization, swish="swish")
+        vars(pose_model).update(penalty=lambda network: sum(network.losses))
         vars(trainer).update(Adam=keras.optimizers.Adam)
     done("imports")
     settings = TrainSettings(batch=batch, cpu_threads=threads, epochs=1)

@@ -53,6 +53,25 @@ def test_the_training_pass_by_hand(batch: int | None) -> None:
     np.testing.assert_allclose(variance, 0.7 * old_variance + 0.3 * batch_variance, rtol=1e-5)
 
 
+@pytest.mark.parametrize("momentum", [0.0, 0.7, 0.99, 1.0])
+@pytest.mark.parametrize("known", [True, False])
+def test_statistics_of_one_value_and_of_every_momentum(known: bool, momentum: float) -> None:
+    images = IMAGES[:1, :1, :1]
+    found = []
+    for kind in (BatchNormalization, keras.layers.BatchNormalization):
+        layer = kind(momentum=momentum)
+        layer.build((None, None, None, 5))
+        layer.set_weights(WEIGHTS)
+        shape = images.shape if known else (None, None, None, 5)
+        run = tf.function(lambda x, layer=layer: layer(x, training=True), input_signature=[tf.TensorSpec(shape)])
+        run(images)
+        one = [layer.moving_mean.numpy(), layer.moving_variance.numpy()]
+        layer(IMAGES, training=True)
+        found.append([*one, layer.moving_mean.numpy(), layer.moving_variance.numpy()])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_every_result_is_that_of_keras(training: bool) -> None:
     ours, theirs = (passed(made(kind), training) for kind in (BatchNormalization, keras.layers.BatchNormalization))

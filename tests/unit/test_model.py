@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline_lib import nets
 from pipeline_lib.config import TrainSettings
+from pipeline_lib.nets import blocks
 from pipeline_lib.nets.batch_normalization import BatchNormalization
 from pipeline_lib.nets.layers import Supervised
 from pipeline_lib.nets.precision import precision
+from pipeline_lib.nets.weights import get_weights
 from pipeline_lib.train import trainer
 from pipeline_lib.train.model import PoseModel
 from pipeline_lib.train.optimizer import Adam
@@ -255,3 +258,32 @@ def test_two_devices_split_their_shares() -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_step_is_that_of_keras_own_layers_in_a_third_of_the_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch normalisation, swish and penalty together, in a search network; Adam's operations count, too."""
+    genotype = ((1, 3, 1, 1), (1, 3, 1, 2), (1, 5, 2, 2), (1, 5, 2, 1), (1, 3, 3, 2), (1, 3, 3, 1), (1, 3, 4, 1))
+    images = RNG.integers(0, 256, (2 * BATCH, 64, 64, 3), np.uint8)
+    points = np.concatenate([RNG.uniform(0, 64, (2 * BATCH, KEYPOINTS, 2)), np.ones((2 * BATCH, KEYPOINTS, 1))], 2)
+    data = tf.data.Dataset.from_tensor_slices((images, points.astype(np.float32), ONES[: 2 * BATCH])).batch(BATCH, True)
+
+    def step(adam: type[keras.optimizers.Optimizer]) -> tuple[Any, Any, int]:
+        model = PoseModel(nets.build(genotype, 64, 64, KEYPOINTS, l2=1e-2, seed=1, stochastic_depth=0.0), 1.0)
+        model.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
+        history = model.fit(data, shuffle=False, verbose=0).history
+        weights = get_weights(model.network)
+        model.compile(adam(1e-3), jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+        graph = tf.function(model.train_step).get_concrete_function(next(iter(data))).graph
+        return weights, history, len(graph.get_operations())
+
+    weights, history, operations = step(Adam)
+    monkeypatch.setattr(blocks, "BatchNormalization", keras.layers.BatchNormalization)
+    monkeypatch.setattr(blocks, "swish", "swish")
+    monkeypatch.setattr("pipeline_lib.train.model.penalty", lambda network: sum(network.losses))
+    expected, of_keras, operations_of_keras = step(keras.optimizers.Adam)
+    assert history == {name: pytest.approx(values, rel=1e-5) for name, values in of_keras.items()}
+    assert history["loss"][0] > history["data_loss"][0] + 1
+    for name, values in expected.items():
+        np.testing.assert_allclose(weights[name], values, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert operations < operations_of_keras / 3

@@ -10,8 +10,8 @@ import tensorflow as tf
 from pipeline_lib import nets
 from pipeline_lib.config import SearchSpace
 from pipeline_lib.errors import ArtifactError, ConfigError
-from pipeline_lib.nets import spec
-from pipeline_lib.nets.blocks import SquaredNorm, StochasticDepth
+from pipeline_lib.nets import blocks, spec
+from pipeline_lib.nets.blocks import StochasticDepth
 from pipeline_lib.nets.building import stochastic_depth_rate
 from pipeline_lib.nets.registry import architecture
 from pipeline_lib.nets.weights import get_weights, set_weights
@@ -154,8 +154,8 @@ def restated(w: dict[str, np.ndarray], image: np.ndarray) -> np.ndarray:
         return gamma * (x - mean) / np.sqrt(variance + 1e-3) + beta
 
     x = swish(normalise("stem_bn", convolve(image, w["stem_conv/kernel"], 2)))
-    for module, (blocks, _, _, first_stride) in enumerate(SMALL, start=1):
-        for block in range(1, blocks + 1):
+    for module, (repeats, _, _, first_stride) in enumerate(SMALL, start=1):
+        for block in range(1, repeats + 1):
             name, stride, source = f"m{module}_b{block}", first_stride if block == 1 else 1, x
             if module > 1:
                 x = swish(normalise(f"{name}_expand_bn", convolve(x, w[f"{name}_expand_conv/kernel"])))
@@ -282,11 +282,30 @@ def test_stochastic_depth_keeps_its_settings() -> None:
     assert (copy.rate, copy.seed, copy.name) == (0.25, 7, "drop")
 
 
-def test_the_penalty_and_its_gradient_by_hand() -> None:
-    values = np.random.default_rng(0).normal(size=(3, 3, 2, 4)).astype(np.float32)
-    kernel = tf.Variable(values)
+def test_swish_and_its_gradient_by_hand() -> None:
+    x = np.random.default_rng(0).normal(0, 4, (3, 2, 2, 5))
+    upstream = np.random.default_rng(1).normal(size=x.shape)
+    sigmoid = 1 / (1 + np.exp(-x))
+    inputs = tf.constant(x, tf.float32)
     with tf.GradientTape() as tape:
-        penalty = SquaredNorm(0.3)(kernel)
-    assert float(penalty) == pytest.approx(0.3 * float((values.astype(np.float64) ** 2).sum()), rel=1e-6)
-    np.testing.assert_allclose(tape.gradient(penalty, kernel), 0.6 * values, rtol=1e-6)
-    assert keras.regularizers.deserialize(keras.regularizers.serialize(SquaredNorm(0.3))).l2 == pytest.approx(0.3)
+        tape.watch(inputs)
+        outputs = blocks.swish(inputs)
+    np.testing.assert_allclose(outputs, x * sigmoid, rtol=1e-5, atol=1e-6)
+    gradient = tape.gradient(outputs, inputs, tf.constant(upstream, tf.float32))
+    np.testing.assert_allclose(gradient, upstream * (sigmoid + x * sigmoid * (1 - sigmoid)), rtol=1e-5, atol=1e-6)
+    assert small().get_layer("stem_swish").activation is blocks.swish
+
+
+def test_swish_keeps_its_input_alone() -> None:
+    """Its gradient has a sigmoid of its own, made when the gradient arrives: else that of the forward pass stayed in memory."""
+
+    def gradient(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = blocks.swish(x)
+        return tape.gradient(outputs, x)
+
+    graph = tf.function(gradient).get_concrete_function(tf.TensorSpec((2, 3))).graph
+    forward, again = [operation for operation in graph.get_operations() if operation.type == "Sigmoid"]
+    assert {user.type for output in forward.outputs for user in output.consumers()} == {"Mul"}
+    assert again.control_inputs and not forward.control_inputs

@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from pipeline_lib.train.loss import keypoint_mse, person_mse
+from pipeline_lib.train.loss import keypoint_mse, penalty, person_mse
 from pipeline_lib.train.targets import heatmaps
 from tests.unit import restated
 
@@ -109,3 +110,31 @@ def test_only_the_hardest_keypoints_get_a_gradient() -> None:
         loss = person_mse(np.zeros((1, 2, 2, 3)), predicted, np.ones((1, 3)), 2)
     gradient = tape.gradient(loss, predicted).numpy()
     np.testing.assert_allclose(gradient[0, :, :], np.broadcast_to([2 * 3 / 8, 0, 2 * 2 / 8], (2, 2, 3)))
+
+
+def test_the_penalty_and_its_gradient_by_hand() -> None:
+    """Kernels of two factors, one with an L1 term, one without, one that is not trained, and biases."""
+    terms = [keras.regularizers.L2(0.3), keras.regularizers.L2(0.3), keras.regularizers.L2(2), None]
+    terms += [keras.regularizers.L1L2(0.5, 0.7), keras.regularizers.L2(50)]
+    layers = [keras.layers.Dense(3, kernel_regularizer=term) for term in terms]
+    network = keras.Sequential([keras.Input((3,)), *layers])
+    layers[-1].trainable = False
+    rng = np.random.default_rng(0)
+    network.set_weights([rng.normal(size=weight.shape) for weight in network.get_weights()])
+    with tf.GradientTape() as tape:
+        found = penalty(network)
+    kernels = [layer.get_weights()[0].astype(np.float64) for layer in layers[:5]]
+    squares = [float((kernel**2).sum()) for kernel in kernels]
+    factors = [0.3, 0.3, 2, 0, 0.7]
+    expected = sum(factor * square for factor, square in zip(factors, squares, strict=True))
+    expected += 0.5 * float(np.abs(kernels[4]).sum())
+    assert float(found) == pytest.approx(expected, rel=1e-6) == float(sum(network.losses))
+    gradients = tape.gradient(found, [layer.kernel.value for layer in layers])
+    assert gradients[3] is gradients[5] is None
+    for index in (0, 1, 2, 4):
+        wanted = 2 * factors[index] * kernels[index] + (0.5 * np.sign(kernels[index]) if index == 4 else 0)
+        np.testing.assert_allclose(gradients[index], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_without_regularisers_has_no_penalty() -> None:
+    assert float(penalty(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))) == 0

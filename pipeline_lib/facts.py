@@ -52,9 +52,12 @@ def of(loaded: Config) -> dict[str, Any]:
 
 def _crops(loaded: Config) -> str:
     conversion = loaded.conversion
-    if conversion.crop_encoding == "raw":
-        return "raw"
-    return "JPEG" if conversion.jpeg_quality is None else f"JPEG {conversion.jpeg_quality}"
+    words = ["raw"] if conversion.crop_encoding == "raw" else ["JPEG"]
+    if conversion.crop_encoding == "jpeg" and conversion.jpeg_quality is not None:
+        words.append(str(conversion.jpeg_quality))
+    if conversion.crop_resolution != type(conversion)().crop_resolution:
+        words.append(f"of resolution {conversion.crop_resolution:g}")
+    return " ".join(words)
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

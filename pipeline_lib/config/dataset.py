@@ -179,6 +179,15 @@ class ConversionSettings(Section):
         None,
         description="Quality of crops that are stored as JPEG; null: crops lose less than 2 of 255 levels in the mean.",
     )
+    crop_resolution: float = Field(
+        4.0,
+        ge=1,
+        le=100,
+        description=(
+            "Pixels of a crop record to one of the unscaled crop along each axis, at most; people who are larger are reduced. "
+            "1: least room, but their scaled and turned crops lose more than 2 of 255 levels, 7 where all is grain."
+        ),
+    )
     shard_size: Positive = Field(1024, le=1_000_000, description="Examples in a shard.")
     options: tuple[str, ...] = Field(
         (), description="More options of Beam, for a runner's workers: [buckets](../workflow/docs/buckets.md)."

@@ -1,7 +1,7 @@
 """Crop records: the part of an image that the crops of a training can reach, at the image's own resolution.
 
 Crops are warped out of it as they are out of whole images, so that both have the same pixels. A person who is much larger
-than the crop is reduced first, and interpolated twice, since most of the pixels are not needed. Where crops are neither
+than the crop (`Form.resolution`) is reduced first, and interpolated twice, since most of the pixels are not needed. Where crops are neither
 scaled nor turned, the record is the crop itself.
 
 The part is exact for a `Reach`. A crop of scale s, turned by r, shows the points c + s R(r) d around the centre c of the box,
@@ -30,35 +30,45 @@ Encoding = Literal["jpeg", "raw"]
 QUALITY_FINAL, QUALITY_PART = 96, 92
 """Of JPEGs: their loss stays below 2 of 255 levels in the mean for pictures of nothing but grain, in crops and in what is warped."""
 
-FINEST = 4
-"""Pixels of a record to one of a crop of scale 1, at most, along an axis."""
-
 
 @dataclass(frozen=True)
 class Form:
-    """What crop records are made for, and how their pixels are stored; `quality`: of JPEGs."""
+    """What crop records are made for, and how their pixels are stored.
+
+    Attributes:
+        reach: the crops that they can show.
+        encoding: of the pixels.
+        quality: of JPEGs.
+        resolution: pixels to one of a crop of scale 1, at most, along each axis.
+    """
 
     reach: Reach
     encoding: Encoding
     quality: int | None
+    resolution: float
 
     def content(self) -> dict[str, Any]:
         """As it is written into the manifest."""
-        return {"reach": self.reach.model_dump(), "encoding": self.encoding, "quality": self.quality}
+        return vars(self) | {"reach": self.reach.model_dump()}
 
 
 def wanted(conversion: ConversionSettings, reach: Reach) -> Form:
     """The form of crop records for `reach` that a configuration asks for."""
-    if conversion.crop_encoding == "raw":
-        return Form(reach, "raw", None)
-    return Form(reach, "jpeg", conversion.jpeg_quality or (QUALITY_FINAL if is_final(reach) else QUALITY_PART))
+    quality = conversion.jpeg_quality or (QUALITY_FINAL if is_final(reach) else QUALITY_PART)
+    return Form(
+        reach,
+        conversion.crop_encoding,
+        quality if conversion.crop_encoding == "jpeg" else None,
+        conversion.crop_resolution,
+    )
 
 
 def form(content: Mapping[str, Any]) -> Form:
     """What `Form.content` gave; raises `KeyError` or `ValueError` for something else."""
     if content["encoding"] not in get_args(Encoding):
         raise ValueError(f"encoding {content['encoding']}")
-    return Form(Reach.model_validate(content["reach"]), content["encoding"], content["quality"])
+    reach, resolution = Reach.model_validate(content["reach"]), float(content["resolution"])
+    return Form(reach, content["encoding"], content["quality"], resolution)
 
 
 def is_final(reach: Reach) -> bool:
@@ -105,13 +115,14 @@ def stored(features: Mapping[str, Any]) -> Part:
     return Part(height, width, back)
 
 
-def part(box: ArrayLike, height: int, width: int, reach: Reach) -> Part:
+def part(box: ArrayLike, height: int, width: int, form: Form) -> Part:
     """What is stored of the person in `box` of an image of `height` x `width`."""
+    reach = form.reach
     affine = augment.crop_affine(box, reach.height, reach.width)
     if is_final(reach):
         return Part(reach.height, reach.width, augment.inverse(affine))
     zoom = float(affine[0, 0])
-    scale = min(1.0, FINEST * zoom)
+    scale = min(1.0, form.resolution * zoom)
     x, y = (np.array([reach.width, reach.height]) / 2 - affine[:, 2]) * scale / zoom
     left, above, right, below = (far * scale / zoom for far in extent(reach))
     columns = augment.window(x - left, x + right, math.ceil(scale * (width - 1)) + 1)
@@ -120,10 +131,10 @@ def part(box: ArrayLike, height: int, width: int, reach: Reach) -> Part:
     return Part(rows.stop - rows.start, columns.stop - columns.start, back)
 
 
-def cut(image: NDArray[np.uint8], box: ArrayLike, reach: Reach) -> tuple[NDArray[np.uint8], Part]:
+def cut(image: NDArray[np.uint8], box: ArrayLike, form: Form) -> tuple[NDArray[np.uint8], Part]:
     """The record of the person in `box` of an RGB `image`."""
     height, width, _ = image.shape
-    made = part(box, height, width, reach)
+    made = part(box, height, width, form)
     return augment.warp(image, augment.inverse(made.back), made.height, made.width), made
 
 

@@ -114,7 +114,7 @@ def _write_file(
                 **{key: np.array(row[key], np.float32) for key in ("box", "keypoints", "score")},
             }
             if form is not None and pixels is not None:
-                crop, part = crops.cut(pixels, np.asarray(features["box"]), form.reach)
+                crop, part = crops.cut(pixels, np.asarray(features["box"]), form)
                 features |= {"image": crops.encode(crop, form), **part.features()}
             write_record(stream, encode_example(features))
     return {"file": target.name, "examples": len(rows), "bytes": target.stat().st_size, "sha256": sha256(target)}

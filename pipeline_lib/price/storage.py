@@ -89,8 +89,8 @@ def _pixels(cfg: Config, folder: str, split: str) -> float | None:
 def _size(person: coco.Person, folder: Path, form: crops.Form) -> float | None:
     """Bytes of a person's crop; None when they depend on an image that is not there, or cannot be read."""
     if form.encoding == "raw":
-        part = crops.part(person.box, person.image.height, person.image.width, form.reach)
+        part = crops.part(person.box, person.image.height, person.image.width, form)
         return float(3 * part.height * part.width)
     path = folder / person.image.file_name
     image = images.decode(np.fromfile(path, np.uint8)) if path.is_file() else None
-    return None if image is None else float(len(crops.encode(crops.cut(image, person.box, form.reach)[0], form)))
+    return None if image is None else float(len(crops.encode(crops.cut(image, person.box, form)[0], form)))

@@ -73,6 +73,7 @@ def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         "images": {},
         "wide": {"reach": WIDE},
         "wide raw": {"reach": WIDE, "crop_encoding": "raw"},
+        "wide reduced": {"reach": WIDE, "crop_encoding": "raw", "crop_resolution": 1},
         "narrow": {"reach": NARROW},
         "narrow raw": {"reach": NARROW, "crop_encoding": "raw"},
     }
@@ -85,6 +86,10 @@ def read(manifest: records.Manifest, **options: Any) -> dict[str, np.ndarray]:
     with records.readable_errors():
         (batch,) = records.dataset(manifest, **options).as_numpy_iterator()
     return batch
+
+
+def form_of(reach: Reach, **settings: Any) -> crops.Form:
+    return crops.wanted(ConversionSettings(records="crops", **settings), reach)
 
 
 def features(reader: records.Reader, position: int) -> dict[str, Any]:
@@ -138,7 +143,7 @@ def test_a_record_is_what_all_crops_can_show(
     """By brute force: where the corner pixels of crops within the reach, mirrored ones too, lie in the record."""
     reach = Reach(height=height, width=width, scale=scale, rotation=rotation)
     box = [3000.0, 3000.0, 1.0, person]
-    part = crops.part(box, 6000, 6000, reach)
+    part = crops.part(box, 6000, 6000, form_of(reach))
     into = augment.inverse(part.back)
     corners = np.array(list(itertools.product((0, width - 1), (0, height - 1))), np.float64)
     found = []
@@ -159,33 +164,48 @@ def test_a_record_is_what_all_crops_can_show(
 
 
 @pytest.mark.parametrize(
-    ("person", "expected"),
+    ("person", "settings", "expected"),
     [
-        (20, 1.0),
-        (HEIGHT / 1.25, 1.0),
-        (4 * HEIGHT / 1.25, 1.0),
-        (6 * HEIGHT / 1.25, 2 / 3),
-        (16 * HEIGHT / 1.25, 1 / 4),
+        (20, {}, 1.0),
+        (HEIGHT / 1.25, {}, 1.0),
+        (4 * HEIGHT / 1.25, {}, 1.0),
+        (6 * HEIGHT / 1.25, {}, 2 / 3),
+        (16 * HEIGHT / 1.25, {}, 1 / 4),
+        (20, {"crop_resolution": 1}, 1.0),
+        (HEIGHT / 1.25, {"crop_resolution": 1}, 1.0),
+        (4 * HEIGHT / 1.25, {"crop_resolution": 1}, 1 / 4),
+        (4 * HEIGHT / 1.25, {"crop_resolution": 1.5}, 1.5 / 4),
+        (6 * HEIGHT / 1.25, {"crop_resolution": 6}, 1.0),
     ],
 )
-def test_records_have_the_resolution_of_the_image_and_at_most_four_times_that_of_the_crop(
-    person: float, expected: float
+def test_records_have_the_resolution_of_the_image_and_at_most_the_configured_one(
+    person: float, settings: dict[str, Any], expected: float
 ) -> None:
-    part = crops.part([300.0, 200.0, 1.0, person], 2000, 2000, WIDE)
+    """1.25: the margin of a crop around the person. The default is 4."""
+    part = crops.part([300.0, 200.0, 1.0, person], 2000, 2000, form_of(WIDE, **settings))
     np.testing.assert_allclose(part.back[:, :2], np.eye(2) / expected)
+
+
+def test_a_crop_of_scale_1_is_a_record_of_resolution_1_that_is_cut_out() -> None:
+    """Nothing is enlarged or reduced: pixels of the record and of the crop are the same ones, a fraction of a pixel apart."""
+    box = [500.0, 300.0, 160.0, 400.0]
+    part = crops.part(box, 1000, 1200, form_of(WIDE, crop_resolution=1))
+    into = augment.after(augment.crop_affine(box, HEIGHT, WIDTH), part.back)
+    np.testing.assert_allclose(into[:, :2], np.eye(2), atol=1e-12)
+    assert part.height < 2.5 * HEIGHT and part.width < 3.5 * WIDTH
 
 
 def test_records_end_where_the_image_ends() -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
-    record, part = crops.cut(image, [10.0, 10.0, 30.0, 30.0], WIDE)
+    record, part = crops.cut(image, [10.0, 10.0, 30.0, 30.0], form_of(WIDE))
     np.testing.assert_array_equal(record, image)
     np.testing.assert_array_equal(part.back, np.eye(2, 3))
-    corner, part = crops.cut(image, [54.0, 45.0, 2.0, 2.0], WIDE)
+    corner, part = crops.cut(image, [54.0, 45.0, 2.0, 2.0], form_of(WIDE))
     np.testing.assert_array_equal(corner, image[50 - corner.shape[0] :, 60 - corner.shape[1] :])
     np.testing.assert_array_equal(part.back[:, 2], [60 - corner.shape[1], 50 - corner.shape[0]])
     assert (part.height, part.width) == corner.shape[:2] and corner.shape[0] < 10
     for height, width in itertools.product(range(600, 606), (500, 503)):  # a person who is reduced
-        part = crops.part([0.0, 0.0, width, height], height, width, WIDE)
+        part = crops.part([0.0, 0.0, width, height], height, width, form_of(WIDE))
         end = augment.apply(augment.inverse(part.back), np.array([width - 1.0, height - 1.0]))
         assert (end <= [part.width - 1, part.height - 1]).all() and (end > [part.width - 2, part.height - 2]).all()
 
@@ -193,7 +213,7 @@ def test_records_end_where_the_image_ends() -> None:
 @pytest.mark.parametrize("box", [[-500.0, 20.0, 30.0, 50.0], [900.0, 900.0, 5.0, 5.0], [10.0, -4000.0, 900.0, 900.0]])
 def test_people_outside_of_the_image_are_mean_colour(box: list[float]) -> None:
     image = np.full((60, 50, 3), 255, np.uint8)
-    record, part = crops.cut(image, box, WIDE)
+    record, part = crops.cut(image, box, form_of(WIDE))
     assert min(record.shape) > 0 and record.shape[:2] == (part.height, part.width)
     crop = crops.crop(record, part, WIDE, augment.crop_affine(box, HEIGHT, WIDTH, 1.2, 30.0, True))
     assert (crop == augment.MEAN_COLOUR).all()
@@ -202,7 +222,7 @@ def test_people_outside_of_the_image_are_mean_colour(box: list[float]) -> None:
 # Records
 
 
-@pytest.mark.parametrize("name", ["wide raw", "narrow raw"])
+@pytest.mark.parametrize("name", ["wide raw", "wide reduced", "narrow raw"])
 def test_records_lead_back_to_the_image(source: Path, made: Made, name: str) -> None:
     """A record's own matrix, by a restatement of the crop's, and by the pixels that it leads to."""
     form = made[name].form
@@ -231,7 +251,7 @@ def test_records_lead_back_to_the_image(source: Path, made: Made, name: str) -> 
         assert np.abs(pixels.astype(int) - there).mean() < 0.05
 
 
-@pytest.mark.parametrize("name", ["narrow", "narrow raw", "wide", "wide raw"])
+@pytest.mark.parametrize("name", ["narrow", "narrow raw", "wide", "wide raw", "wide reduced"])
 def test_persons_are_the_same_as_those_of_whole_images(made: Made, name: str) -> None:
     augmentation = TRAINING if name.startswith("wide") else FLIP_ONLY
     options: dict[str, Any] = {"augmentation": augmentation, "seed": 4, "shuffle": True}
@@ -255,9 +275,11 @@ def test_a_flip_only_record_is_the_crop(made: Made) -> None:
     assert difference(flipped["images"], whole[:, :, ::-1]).mean() < 0.5, "OpenCV rounds coordinates"
 
 
-@pytest.mark.parametrize(("name", "most"), [("narrow", MOST), ("wide", MOST), ("wide raw", 0.5), ("narrow raw", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("narrow", MOST), ("wide", MOST), ("wide raw", 0.5), ("wide reduced", 3), ("narrow raw", 0.5)]
+)
 def test_pixels_differ_little_from_those_of_whole_images(made: Made, name: str, most: float) -> None:
-    """Raw ones only where coordinates are rounded, or people are reduced: most of them are larger than the crop here."""
+    """Raw ones only where coordinates are rounded, or people are reduced, to whom the bound does not apply: most are larger than the crop."""
     augmentation = TRAINING if name.startswith("wide") else FLIP_ONLY
     found: list[float] = []
     for seed in range(2):
@@ -290,7 +312,7 @@ def test_what_is_outside_of_the_image_is_the_mean_colour(tmp_path: Path) -> None
     """A box at the border, turned and enlarged: the same pixels are mean colour in both forms."""
     image = np.full((60, 50, 3), 255, np.uint8)
     box = [-10.0, 20.0, 30.0, 50.0]
-    record, part = crops.cut(image, box, WIDE)
+    record, part = crops.cut(image, box, form_of(WIDE))
     for draw in (augment.UNCHANGED, augment.Draw(True, 1.3, 80.0), augment.Draw(False, 0.7, -41.0)):
         whole, _, affine = augment.crop(image, np.zeros((17, 3), np.float32), box, HEIGHT, WIDTH, COCO_KEYPOINTS, draw)
         cropped = crops.crop(record, part, WIDE, affine)
@@ -306,11 +328,16 @@ def test_the_manifest_says_what_crops_are_made_for(made: Made) -> None:
     content = json.loads(made["wide"].path.read_text())
     reach = {"height": HEIGHT, "width": WIDTH, "scale": 1.3, "rotation": 80.0}
     assert content["records"] == "crops"
-    assert content["crops"] == {"reach": reach, "encoding": "jpeg", "quality": 92}
-    assert made["wide"].form == crops.Form(WIDE, "jpeg", 92)
+    assert content["crops"] == {"reach": reach, "encoding": "jpeg", "quality": 92, "resolution": 4.0}
+    assert made["wide"].form == crops.Form(WIDE, "jpeg", 92, 4.0)
     assert json.loads(made["narrow"].path.read_text())["crops"]["quality"] == 96
     raw = json.loads(made["narrow raw"].path.read_text())["crops"]
     assert (raw["encoding"], raw["quality"], raw["reach"]["scale"]) == ("raw", None, 1.0)
+    assert (
+        json.loads(made["wide reduced"].path.read_text())["crops"]["resolution"]
+        == made["wide reduced"].form.resolution
+        == 1
+    )
     assert "crops" not in json.loads(made["images"].path.read_text()) and made["images"].form is None
 
 
@@ -321,7 +348,7 @@ def test_the_quality_is_the_configured_one(source: Path, made: Made, tmp_path: P
     assert size(converted(source, tmp_path, NARROW, jpeg_quality=50)) < size(made["narrow"]) / 2
     for reach in (NARROW, WIDE):
         asked = ConversionSettings(records="crops", jpeg_quality=50)
-        assert crops.wanted(asked, reach) == crops.Form(reach, "jpeg", 50)
+        assert crops.wanted(asked, reach) == crops.Form(reach, "jpeg", 50, 4.0)
 
 
 @pytest.mark.parametrize(("reach", "sampling"), [(NARROW, 0), (WIDE, 2)])
@@ -424,8 +451,8 @@ def test_damaged_crops_are_named(
         for image in (good, content)[encoding == "raw" :]:
             write_record(stream, example(image, **PLACED))
     shard = records.Shard(tmp_path / "00000-of-00001.tfrecord", 1 + (encoding == "jpeg"))
-    form = crops.Form(reach, encoding, None)
-    manifest = dataclasses.replace(made["narrow"], path=tmp_path / "manifest.json", shards=(shard,), form=form)
+    other = crops.Form(reach, encoding, None, 4.0)
+    manifest = dataclasses.replace(made["narrow"], path=tmp_path / "manifest.json", shards=(shard,), form=other)
     with pytest.raises(DataError) as caught:
         read(manifest, batch=2)
     where = f"{shard.path}, record {shard.examples - 1} (image 7)"
@@ -459,8 +486,8 @@ def test_records_that_cannot_be_placed_in_the_image_are_named(
     with (tmp_path / "00000-of-00001.tfrecord").open("wb") as stream:
         write_record(stream, example(bytes(3 * HEIGHT * WIDTH), **of_crops))
     shard = records.Shard(tmp_path / "00000-of-00001.tfrecord", 1)
-    form = crops.Form(WIDE, "raw", None)
-    manifest = dataclasses.replace(made["wide"], path=tmp_path / "manifest.json", shards=(shard,), form=form)
+    other = crops.Form(WIDE, "raw", None, 4.0)
+    manifest = dataclasses.replace(made["wide"], path=tmp_path / "manifest.json", shards=(shard,), form=other)
     with pytest.raises(
         ArtifactError, match=r"record 0: (not a record of this workflow|its box is) .*; run the conversion again"
     ):
@@ -475,6 +502,7 @@ def test_records_that_cannot_be_placed_in_the_image_are_named(
         {"reach": {"height": 8}},
         {"reach": {"height": 8, "width": 8, "scale": 0.5}},
         {"reach": None},
+        {"resolution": None},
     ],
 )
 def test_a_damaged_description_of_crops_is_named(made: Made, tmp_path: Path, change: dict[str, Any]) -> None:
@@ -490,11 +518,11 @@ def test_the_default_quality_keeps_the_grain_of_photographs() -> None:
     rng = np.random.default_rng(0)
     image = np.clip(rng.normal(128, 31, (480, 640, 1)) + rng.uniform(-90, 90, 3), 0, 255).astype(np.uint8)
     image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], cv2.IMREAD_COLOR_RGB)
-    form = crops.wanted(ConversionSettings(), NARROW)
+    final = form_of(NARROW)
     found = []
     for height in range(80, 400, 40):
-        pixels, part = crops.cut(image, [100.0, 40.0, height / 2, height], NARROW)
-        kept = crops.decoded(np.frombuffer(crops.encode(pixels, form), np.uint8), form, part)
+        pixels, part = crops.cut(image, [100.0, 40.0, height / 2, height], form_of(NARROW))
+        kept = crops.decoded(np.frombuffer(crops.encode(pixels, final), np.uint8), final, part)
         found.append(np.abs(kept.astype(int) - pixels).mean())
     assert np.mean(found) <= MOST
 

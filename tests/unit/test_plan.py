@@ -497,6 +497,8 @@ def test_facts_say_whether_crops_were_trained_on():
     assert facts.differences(stored, images) == ["records: crops, raw, instead of images"]
     default = facts.of(config.load(raw(conversion={"records": "crops"})))
     assert facts.differences(default, images) == ["records: crops, JPEG, instead of images"]
+    reduced = facts.of(config.load(raw(conversion={"records": "crops", "jpeg_quality": 90, "crop_resolution": 1.5})))
+    assert facts.differences(reduced, images) == ["records: crops, JPEG 90 of resolution 1.5, instead of images"]
     assert facts.differences(images, images) == facts.differences(crops, crops) == []
 
 

@@ -180,12 +180,14 @@ def test_crops_and_images_are_looked_at(manifest, tmp_path, monkeypatch):
     assert storage.storage(images, [], SMALL, 1)["records images/train"] == 103 * (2000 + storage.RECORD_BYTES)
 
 
+@pytest.mark.parametrize("resolution", [1, 4])
 @pytest.mark.parametrize("encoding", ["jpeg", "raw"])
-def test_crops_are_as_large_as_those_of_a_conversion(manifest, tmp_path, monkeypatch, encoding):
+def test_crops_are_as_large_as_those_of_a_conversion(manifest, tmp_path, monkeypatch, encoding, resolution):
     monkeypatch.chdir(tmp_path)
     source = manifest.parent.parent
     annotations = source / "annotations.json"
-    cfg = experiment("table3_hrnet_w32", conversion={"records": "crops", "crop_encoding": encoding})
+    conversion = {"records": "crops", "crop_encoding": encoding, "crop_resolution": resolution}
+    cfg = experiment("table3_hrnet_w32", conversion=conversion)
     split = cfg.dataset.train.model_copy(update={"images": str(source), "annotations": str(annotations)})
     cfg = cfg.model_copy(update={"dataset": cfg.dataset.model_copy(update={"train": split})})
     (size,) = (value for key, value in storage.storage(cfg, [], SMALL, 1).items() if key.endswith("/train"))

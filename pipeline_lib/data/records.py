@@ -11,8 +11,8 @@ import re
 import struct
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -201,36 +201,36 @@ class Reader:
         _, first = np.unique(places, return_index=True)
         self._shards.follow(places[np.sort(first)].tolist())
 
-    @contextmanager
-    def opened(self) -> Iterator[dict[int, int]]:
-        """For `features` that are read one after the other: the descriptor of their shard, which is closed at the end."""
-        descriptors: dict[int, int] = {}
-        try:
-            yield descriptors
-        finally:
-            _close(descriptors)
+    def features(self, positions: Iterable[int]) -> Generator[dict[str, Any], None, None]:
+        """The features of records, one after the other, as `tfrecord.decode_example` gives them.
 
-    def features(self, position: int, opened: dict[int, int]) -> dict[str, Any]:
-        """The features of a record, as `tfrecord.decode_example` gives them; `opened`: what the method of that name gave.
-
-        One shard is open at a time, since a process may have no more than some thousand files open, and has many threads.
-        Raises `ArtifactError` when the shard has not as many records as the manifest says or is damaged.
+        One shard is open at a time, until a record of another one is asked for or the generator is closed: a process may have
+        no more than some thousand files open, and has many threads.
+        Raises `ArtifactError` when a shard has not as many records as the manifest says or is damaged.
         """
-        place = self._place(position)
+        place = descriptor = -1
         try:
-            if place not in opened:
-                _close(opened)
-                opened[place] = self._shards.open(place)
-            with self._lock:
-                offset, length, checksum = self._offsets(place)[position - self._first[place]].tolist()
-            data = os.pread(opened[place], length, offset)
-            if int.from_bytes(masked_crc(data), "little") != checksum:
-                raise ValueError("its checksum is another one")
-            return decode_example(data)
-        except (OSError, ValueError, LookupError) as error:
-            raise ArtifactError(
-                f"{self.where(position)}: not a record of this workflow ({error}); {CONVERT_AGAIN}"
-            ) from None
+            for position in positions:
+                try:
+                    if (wanted := self._place(position)) != place:
+                        _close(descriptor)
+                        place, descriptor = wanted, -1  # opening it may fail
+                        descriptor = self._shards.open(place)
+                    yield decode_example(self._data(position, place, descriptor))
+                except (OSError, ValueError, LookupError) as error:
+                    raise ArtifactError(
+                        f"{self.where(position)}: not a record of this workflow ({error}); {CONVERT_AGAIN}"
+                    ) from None
+        finally:
+            _close(descriptor)
+
+    def _data(self, position: int, place: int, descriptor: int) -> bytes:
+        with self._lock:
+            offset, length, checksum = self._offsets(place)[position - self._first[place]].tolist()
+        data = os.pread(descriptor, length, offset)
+        if int.from_bytes(masked_crc(data), "little") != checksum:
+            raise ValueError("its checksum is another one")
+        return data
 
     def where(self, position: int) -> str:
         """The file and number of a record, for messages."""
@@ -265,9 +265,9 @@ class Reader:
         return np.array(found, np.int64)
 
 
-def _close(descriptors: dict[int, int]) -> None:
-    while descriptors:
-        os.close(descriptors.popitem()[1])
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
 
 
 class _Record(NamedTuple):
@@ -324,10 +324,11 @@ class _Loader:
         }
         problem = b""
         try:
-            with self.reader.opened() as opened:
-                order = np.argsort(positions)  # shard by shard
+            order = np.argsort(positions)  # shard by shard
+            people = positions[order]
+            with closing(self.reader.features(people[people != PADDING].tolist())) as features:
                 for first in range(0, len(order), _TOGETHER):
-                    self._load(made, order[first : first + _TOGETHER], int(epoch), positions, opened)
+                    self._load(made, order[first : first + _TOGETHER], int(epoch), positions, features)
         except EvoPoseError as error:
             problem = f"{type(error).__name__}: {error}".encode()
         return *made.values(), problem
@@ -338,9 +339,9 @@ class _Loader:
         rows: NDArray[np.intp],
         epoch: int,
         positions: NDArray[np.int64],
-        opened: dict[int, int],
+        features: Iterator[dict[str, Any]],
     ) -> None:
-        """Write the fields of some rows, those of their `positions`."""
+        """Write the fields of some rows, those of their `positions`; `features`: of the people among them, in their order."""
         padding = rows[positions[rows] == PADDING]
         made["image"][padding] = augment.MEAN_COLOUR
         if self.metadata:
@@ -348,7 +349,7 @@ class _Loader:
         people = rows[positions[rows] != PADDING]
         if not len(people):
             return
-        found = [self._record(position, opened) for position in positions[people].tolist()]
+        found = [self._record(position, next(features)) for position in positions[people].tolist()]
         draws, half_body_joints = [augment.UNCHANGED] * len(found), 0
         if self.augmentation is not None:
             draws = [augment.sample(self.augmentation, self.seed, epoch, record.position) for record in found]
@@ -366,8 +367,7 @@ class _Loader:
                 made[name][people] = [getattr(record, name) for record in found]
             made["inverse"][people] = augment.inverse(affines)
 
-    def _record(self, position: int, opened: dict[int, int]) -> _Record:
-        feature = self.reader.features(position, opened)
+    def _record(self, position: int, feature: Mapping[str, Any]) -> _Record:
         try:
             image_id, annotation_id, score = (feature[name][0] for name in ("image_id", "annotation_id", "score"))
             box, encoded = feature["box"].reshape(4), feature["image"]

@@ -93,8 +93,8 @@ def form_of(reach: Reach, **settings: Any) -> crops.Form:
 
 
 def features(reader: records.Reader, position: int) -> dict[str, Any]:
-    with reader.opened() as opened:
-        return reader.features(position, opened)
+    (found,) = reader.features([position])
+    return found
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -338,11 +338,14 @@ def test_no_more_than_one_shard_is_open_in_a_thread(manifest: Path, monkeypatch:
     def held() -> list[str]:
         return [name for name in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if name in shards]
 
-    with reader.opened() as opened:
-        for position in (0, 8, 4, 1):
-            assert reader.features(position, opened)["image_id"] == [position + 1000]
-            assert len(held()) == 1
+    positions = [0, 8, 4, 1]
+    features = reader.features(positions)
+    for position in positions:
+        assert next(features)["image_id"] == [position + 1000]
+        assert len(held()) == 1
+    features.close()
     assert not held()
+    assert len(list(reader.features(positions))) == 4 and not held()
     opens: list[int] = []
     shard_opened = records.ReadAhead.open
     monkeypatch.setattr(records.ReadAhead, "open", lambda self, place: opens.append(place) or shard_opened(self, place))

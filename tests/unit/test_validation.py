@@ -355,8 +355,7 @@ def converted(found: Data, one: Verdict, **settings: Any) -> tuple[Path, list[di
         settings=ConversionSettings(**settings), verdict=one, reach=reach,
     )  # fmt: skip
     reader = records.Reader(records.read_manifest(manifest))
-    with reader.opened() as opened:
-        return manifest, [reader.features(position, opened) for position in range(reader.manifest.examples)]
+    return manifest, list(reader.features(range(reader.manifest.examples)))
 
 
 def crops(manifest: Path) -> np.ndarray:

@@ -179,10 +179,8 @@ class ConversionSettings(Section):
         None,
         description="Quality of crops that are stored as JPEG; null: crops lose less than 2 of 255 levels in the mean.",
     )
-    crop_resolution: float = Field(
+    crop_resolution: Annotated[float, Field(strict=True, ge=1, le=100)] = Field(
         4.0,
-        ge=1,
-        le=100,
         description=(
             "Pixels of a crop record to one of the unscaled crop along each axis, at most; people who are larger are reduced. "
             "1: least room, but their scaled and turned crops lose more than 2 of 255 levels, 7 where all is grain."

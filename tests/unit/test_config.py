@@ -102,6 +102,8 @@ def test_the_papers_values_are_the_defaults():
         ({"conversion__jpeg_quality": 101}, "conversion.jpeg_quality"),
         ({"conversion__crop_encoding": "png"}, "conversion.crop_encoding"),
         ({"conversion__crop_resolution": 0.5}, "conversion.crop_resolution"),
+        ({"conversion__crop_resolution": True}, "conversion.crop_resolution: a number is expected"),
+        ({"conversion__crop_resolution": "2"}, "conversion.crop_resolution: a number is expected"),
         ({"conversion__crop_resolution": float("nan")}, "conversion.crop_resolution"),
         ({"search__train__devices": 3}, "a batch of 512 cannot be shared by 3 devices"),
         (

@@ -49,6 +49,9 @@ PURPOSE = {
 
 # Keys of `conversion` that change no byte of the records.
 HOW_CONVERTED = ("runner", "mode", "workers", "options")
+# Nor those of parts of images that are crops already, and those of whole images.
+OF_PARTS = ("crop_resolution",)
+OF_CROPS = ("crop_encoding", "jpeg_quality", *OF_PARTS)
 
 GENERATION = r"\d\d\d+"
 
@@ -344,6 +347,17 @@ def reach(loaded: Config, folder: str) -> str:
     """The value of the conversion's option `--reach` for a folder of records; nothing for whole images."""
     found = record_folders(loaded)[folder]
     return "" if found is None else settings(found)
+
+
+def content(loaded: Config, folder: str) -> str:
+    """The settings of the conversion that the bytes of a folder of records depend on, as JSON text."""
+    found = record_folders(loaded)[folder]
+    without: tuple[str, ...] = ()
+    if found is None:
+        without = OF_CROPS
+    elif found == Reach(height=found.height, width=found.width):  # the crop itself
+        without = OF_PARTS
+    return settings(loaded.conversion, "shards", *HOW_CONVERTED, *without)
 
 
 def search_splits(loaded: Config) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def wanted(conversion: ConversionSettings, reach: Reach) -> Form:
         reach,
         conversion.crop_encoding,
         quality if conversion.crop_encoding == "jpeg" else None,
-        conversion.crop_resolution,
+        1.0 if is_final(reach) else conversion.crop_resolution,
     )
 
 

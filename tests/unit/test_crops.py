@@ -331,6 +331,7 @@ def test_the_manifest_says_what_crops_are_made_for(made: Made) -> None:
     assert content["crops"] == {"reach": reach, "encoding": "jpeg", "quality": 92, "resolution": 4.0}
     assert made["wide"].form == crops.Form(WIDE, "jpeg", 92, 4.0)
     assert json.loads(made["narrow"].path.read_text())["crops"]["quality"] == 96
+    assert form_of(NARROW, crop_resolution=7).resolution == 1, "whatever is configured, the record is the crop"
     raw = json.loads(made["narrow raw"].path.read_text())["crops"]
     assert (raw["encoding"], raw["quality"], raw["reach"]["scale"]) == ("raw", None, 1.0)
     assert (
@@ -348,7 +349,7 @@ def test_the_quality_is_the_configured_one(source: Path, made: Made, tmp_path: P
     assert size(converted(source, tmp_path, NARROW, jpeg_quality=50)) < size(made["narrow"]) / 2
     for reach in (NARROW, WIDE):
         asked = ConversionSettings(records="crops", jpeg_quality=50)
-        assert crops.wanted(asked, reach) == crops.Form(reach, "jpeg", 50, 4.0)
+        assert crops.wanted(asked, reach) == crops.Form(reach, "jpeg", 50, 1.0 if reach == NARROW else 4.0)
 
 
 @pytest.mark.parametrize(("reach", "sampling"), [(NARROW, 0), (WIDE, 2)])
@@ -503,11 +504,13 @@ def test_records_that_cannot_be_placed_in_the_image_are_named(
         {"reach": {"height": 8, "width": 8, "scale": 0.5}},
         {"reach": None},
         {"resolution": None},
+        {"resolution": ...},
     ],
 )
 def test_a_damaged_description_of_crops_is_named(made: Made, tmp_path: Path, change: dict[str, Any]) -> None:
+    """...: it has no such key."""
     content = json.loads(made["narrow"].path.read_text())
-    content["crops"] |= change
+    content["crops"] = {key: value for key, value in (content["crops"] | change).items() if value is not ...}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(ArtifactError, match=r"manifest\.json: .*run the conversion again"):
         records.read_manifest(tmp_path / "manifest.json")

@@ -339,7 +339,7 @@ FINAL_CROPS = {"scale_limit": 0.25, "rotation_limit": 30}
 def with_crops(**changes):
     models = {"big": {"height": 128, "width": 96}, "small": {"height": 96, "width": 64}}
     final = {"models": models, "train": {"augmentation": FINAL_CROPS}}
-    return config.load(raw(conversion={"records": "crops"}, final=final, **changes))
+    return config.load(raw(**{"conversion": {"records": "crops"}, "final": final} | changes))
 
 
 def test_records_of_whole_images_are_shared_by_all():
@@ -373,6 +373,25 @@ def test_crops_are_made_for_what_each_training_reaches():
     for folder, reach in plan.record_folders(found).items():
         assert Reach.model_validate_json(plan.reach(found, folder)) == reach
     assert {path.rpartition("/")[0] for path in plan.all_records(found)} == set(plan.record_folders(found))
+
+
+def test_records_are_made_again_for_what_changes_their_bytes_alone():
+    """A search is on crops that are neither scaled nor turned: the resolution of the final training's records is none of its own."""
+
+    def contents(**conversion):
+        found = with_crops(conversion=conversion)
+        return {folder: plan.content(found, folder) for folder in plan.record_folders(found)}
+
+    crops, reduced = contents(records="crops"), contents(records="crops", crop_resolution=1)
+    assert {folder for folder in crops if crops[folder] != reduced[folder]} == {
+        "crops/96x64_scale1.25_rotation30",
+        "crops/128x96_scale1.25_rotation30",
+    }
+    raw = contents(records="crops", crop_encoding="raw", workers=3, shards="elsewhere")
+    assert all(crops[folder] != raw[folder] for folder in crops)
+    assert set(raw.values()) == {'{"records":"crops","crop_encoding":"raw"}'}
+    assert contents() == contents(crop_encoding="raw", jpeg_quality=50, crop_resolution=1) == {"images": "{}"}
+    assert contents(shard_size=7) == {"images": '{"shard_size":7}'}
 
 
 def test_crops_of_a_hold_out_and_without_a_search():

@@ -182,7 +182,7 @@ rule convert:
         part=lambda wildcards: plan.part(cfg, wildcards.split),
         # Shards have the same bytes whatever makes them: as a function of threads, to Snakemake it is no reason to make them again.
         settings=lambda wildcards, threads: plan.settings(cfg.conversion, "shards"),
-        content=plan.settings(cfg.conversion, "shards", *plan.HOW_CONVERTED),
+        content=lambda wildcards: plan.content(cfg, wildcards.records),
         shards=lambda wildcards: plan.shards(cfg, wildcards.records, wildcards.split),
         reach=lambda wildcards: plan.reach(cfg, wildcards.records),
         keypoints=plan.settings(cfg.dataset.keypoints),

@@ -512,7 +512,7 @@ def test_a_damaged_description_of_crops_is_named(made: Made, tmp_path: Path, cha
     content = json.loads(made["narrow"].path.read_text())
     content["crops"] = {key: value for key, value in (content["crops"] | change).items() if value is not ...}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(ArtifactError, match=r"manifest\.json: .*run the conversion again"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json: not a manifest of records: .*run the conversion again"):
         records.read_manifest(tmp_path / "manifest.json")
 
 

@@ -189,7 +189,9 @@ def test_crops_are_as_large_as_those_of_a_conversion(manifest, tmp_path, monkeyp
     conversion = {"records": "crops", "crop_encoding": encoding, "crop_resolution": resolution}
     cfg = experiment("table3_hrnet_w32", conversion=conversion)
     split = cfg.dataset.train.model_copy(update={"images": str(source), "annotations": str(annotations)})
-    cfg = cfg.model_copy(update={"dataset": cfg.dataset.model_copy(update={"train": split})})
+    models = {name: model.model_copy(update={"height": 16, "width": 16}) for name, model in cfg.final.models.items()}
+    small = cfg.final.model_copy(update={"models": models})  # than the people
+    cfg = cfg.model_copy(update={"dataset": cfg.dataset.model_copy(update={"train": split}), "final": small})
     (size,) = (value for key, value in storage.storage(cfg, [], SMALL, 1).items() if key.endswith("/train"))
     made = convert(
         tmp_path / "made/manifest.json",

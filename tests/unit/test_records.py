@@ -330,6 +330,15 @@ def test_other_errors_stay_what_they_are() -> None:
     assert issubclass(DataError, EvoPoseError)
 
 
+def test_a_shard_that_is_gone_is_named_and_no_file_is_closed_twice(tmp_path: Path) -> None:
+    reader = records.Reader(records.read_manifest(write(tmp_path)))
+    features = reader.features([0, 4])
+    next(features)
+    (tmp_path / "00001-of-00003.tfrecord").unlink()
+    with pytest.raises(ArtifactError, match=r"00001-of-00003\.tfrecord, record .*: not a record of this workflow"):
+        next(features)
+
+
 def test_no_more_than_one_shard_is_open_in_a_thread(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And each is opened once for a batch, whatever the order of its records."""
     reader = records.Reader(records.read_manifest(manifest))

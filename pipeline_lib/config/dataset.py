@@ -177,7 +177,7 @@ class ConversionSettings(Section):
     crop_encoding: Literal["jpeg", "raw"] = Field("jpeg", description="How the pixels of crops are stored.")
     jpeg_quality: Annotated[int, Field(strict=True, ge=1, le=100)] | None = Field(
         None,
-        description="Quality of crops that are stored as JPEG; null: crops lose less than 2 of 255 levels in the mean.",
+        description="Quality of crops that are stored as JPEG; null: crops that are not reduced lose less than 2 of 255 levels in the mean.",
     )
     crop_resolution: Annotated[float, Field(strict=True, ge=1, le=100)] = Field(
         4.0,

@@ -70,7 +70,7 @@ def test_command(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
     rates = [row for row in rows if row["unit"] == "images/s"]
-    assert len(rates) == 8 and all(row["value"] > 0 for row in rates)
+    assert len(rates) == 10 and all(row["value"] > 0 for row in rates)
     to_device = {row["variant"]: row["value"] for row in rows if row["unit"] == "MB/image"}
     for form in ("images", "crops, JPEG", "crops, raw"):
         assert to_device[f"records: {form}, to the device"] == pytest.approx((256 * 192 * 3 + 17 * 3 * 4 + 4) / 1e6)
@@ -80,6 +80,14 @@ def test_command(tmp_path):
     assert stored["pipeline, search (flip)", "records: crops, raw, stored"] == pytest.approx(
         256 * 192 * 3 / 1e6, rel=0.01
     )
+    away = {(row["benchmark"], row["variant"]): row["value"] for row in rows if row["unit"] == "levels of 255"}
+    name = "pipeline, training (scale, rotation, flip)"
+    raw, jpeg, less, least = (
+        away[name, f"records: crops, {form}, from whole images"]
+        for form in ("raw", "JPEG", "raw, crop_resolution 1.5", "raw, crop_resolution 1")
+    )
+    assert 0 <= raw < 0.01 < less < least < 20 and 0.01 < jpeg < 2
+    assert len(away) == 6
     for row in rates:
         assert f"{row['variant']}" in done.stdout
 

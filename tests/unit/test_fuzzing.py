@@ -220,8 +220,7 @@ def test_any_bytes_are_a_record_or_are_refused(content: bytes, data: st.DataObje
 def _shard(manifest: Path) -> tuple[bytes, tuple[bytes, ...]]:
     reader = Reader(read_manifest(manifest))
     shard = reader.manifest.shards[0]
-    with reader.opened() as opened:
-        images = tuple(reader.features(place, opened)["image"].tobytes() for place in range(shard.examples))
+    images = tuple(found["image"].tobytes() for found in reader.features(range(shard.examples)))
     return shard.path.read_bytes(), images
 
 
@@ -242,8 +241,8 @@ def test_a_changed_byte_of_a_shard_is_found(
     named = 0
     for record, image in enumerate(images):
         try:
-            with reader.opened() as opened:
-                assert reader.features(record, opened)["image"].tobytes() == image
+            (found,) = reader.features([record])
+            assert found["image"].tobytes() == image
         except ArtifactError as error:
             named += 1
             assert ".tfrecord, record" in str(error) and "run the conversion again" in str(error)

@@ -355,7 +355,7 @@ def content(loaded: Config, folder: str) -> str:
     without: tuple[str, ...] = ()
     if found is None:
         without = OF_CROPS
-    elif found == Reach(height=found.height, width=found.width):  # the crop itself
+    elif found.is_final:  # the crop itself
         without = OF_PARTS
     return settings(loaded.conversion, "shards", *HOW_CONVERTED, *without)
 

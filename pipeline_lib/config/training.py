@@ -25,6 +25,11 @@ class Reach(Section):
         rotation = f"_rotation{_short(self.rotation)}" if self.rotation > 0 else ""
         return f"{self.height}x{self.width}{scale}{rotation}"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether crops within it are all the same, mirroring aside."""
+        return self.scale == 1 and self.rotation == 0
+
     def holds(self, other: Self) -> bool:
         """Whether records that were made for this reach serve `other`, too."""
         same = (self.height, self.width) == (other.height, other.width)

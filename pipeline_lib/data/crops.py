@@ -54,12 +54,12 @@ class Form:
 
 def wanted(conversion: ConversionSettings, reach: Reach) -> Form:
     """The form of crop records for `reach` that a configuration asks for."""
-    quality = conversion.jpeg_quality or (QUALITY_FINAL if is_final(reach) else QUALITY_PART)
+    quality = conversion.jpeg_quality or (QUALITY_FINAL if reach.is_final else QUALITY_PART)
     return Form(
         reach,
         conversion.crop_encoding,
         quality if conversion.crop_encoding == "jpeg" else None,
-        1.0 if is_final(reach) else conversion.crop_resolution,
+        1.0 if reach.is_final else conversion.crop_resolution,
     )
 
 
@@ -69,11 +69,6 @@ def form(content: Mapping[str, Any]) -> Form:
         raise ValueError(f"encoding {content['encoding']}")
     reach, resolution = Reach.model_validate(content["reach"]), float(content["resolution"])
     return Form(reach, content["encoding"], content["quality"], resolution)
-
-
-def is_final(reach: Reach) -> bool:
-    """Whether crops within `reach` are all the same, mirroring aside."""
-    return reach.scale == 1 and reach.rotation == 0
 
 
 @lru_cache(maxsize=32)
@@ -119,7 +114,7 @@ def part(box: ArrayLike, height: int, width: int, form: Form) -> Part:
     """What is stored of the person in `box` of an image of `height` x `width`."""
     reach = form.reach
     affine = augment.crop_affine(box, reach.height, reach.width)
-    if is_final(reach):
+    if reach.is_final:
         return Part(reach.height, reach.width, augment.inverse(affine))
     zoom = float(affine[0, 0])
     scale = min(1.0, form.resolution * zoom)
@@ -146,7 +141,7 @@ def crop(
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """The crop to which `affine`, within `reach`, leads from the image, out of a record's RGB pixels, as `augment.warp` gives it."""
-    if not is_final(reach):
+    if not reach.is_final:
         return augment.warp(record, augment.after(affine, part.back), reach.height, reach.width, out)
     if affine[0, 0] < 0:
         return np.asarray(cv2.flip(record, 1, dst=out), np.uint8)
@@ -161,7 +156,7 @@ def encode(pixels: NDArray[np.uint8], form: Form) -> bytes:
     if form.encoding == "raw" or form.quality is None:
         return pixels.tobytes()
     # Most images have half of the colour's resolution. At that of a final crop, this loss would be greater than all others together.
-    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if is_final(form.reach) else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if form.reach.is_final else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
     how = [cv2.IMWRITE_JPEG_QUALITY, form.quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), how)
     return bytes(encoded.tobytes())
@@ -169,7 +164,7 @@ def encode(pixels: NDArray[np.uint8], form: Form) -> bytes:
 
 def decoded(content: NDArray[np.uint8], form: Form, part: Part) -> NDArray[np.uint8]:
     """The RGB pixels of a record's bytes; raises `ValueError` that says what is wrong with them."""
-    shape = (form.reach.height, form.reach.width, 3) if is_final(form.reach) else (part.height, part.width, 3)
+    shape = (form.reach.height, form.reach.width, 3) if form.reach.is_final else (part.height, part.width, 3)
     if form.encoding == "raw":
         if content.size != math.prod(shape):
             raise ValueError(f"the crop has {content.size} bytes, {math.prod(shape)} are expected")

@@ -76,7 +76,7 @@ def _pixels(cfg: Config, folder: str, split: str) -> float | None:
         chosen = paths[:: max(1, len(paths) // SAMPLED)]
         return statistics.fmean(path.stat().st_size for path in chosen) if chosen else None
     form = crops.wanted(cfg.conversion, reach)
-    if form.encoding == "raw" and crops.is_final(reach):
+    if form.encoding == "raw" and reach.is_final:
         return float(3 * reach.height * reach.width)
     if not Path(source.annotations).is_file():
         return None

@@ -34,13 +34,11 @@ class Adam(keras.optimizers.Adam):
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Sequence[Any]) -> Sequence[Any]:
-        # One device has nothing to sum; TensorFlow would copy every gradient.
-        return super()._all_reduce_sum_gradients(grads_and_vars) if self._is_shared() else grads_and_vars
-
-    def _is_shared(self) -> bool:
         import tensorflow as tf
 
-        return tf.distribute.get_strategy().num_replicas_in_sync > 1
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return grads_and_vars  # there is nothing to sum, and TensorFlow would copy every gradient
+        return super()._all_reduce_sum_gradients(grads_and_vars)
 
     def _factors(self, rate: Any) -> _Factors:
         step = ops.cast(self.iterations + 1, "float32")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline_lib.config import FLIP_ONLY, Augmentation, ConversionSettings
-from pipeline_lib.data import crops, records
+from pipeline_lib.data import records
 from tests.benchmarks import paper_pipeline, pictures
 from tests.benchmarks.measure import Row, Settings, rate, rates
 
@@ -49,7 +49,7 @@ def measure(settings: Settings, folder: Path) -> list[Row]:
         }
         manifests = {"paper's form": whole, "records: images": whole}
         reach = augmentation.reach(HEIGHT, WIDTH)
-        for name, conversion in (CROPS if crops.is_final(reach) else CROPS | REDUCED).items():
+        for name, conversion in (CROPS if reach.is_final else CROPS | REDUCED).items():
             place = f"{conversion.crop_encoding}_{conversion.crop_resolution}_{number}"
             made = pictures.converted(folder, place, conversion, reach)
             manifests[name] = records.read_manifest(made)

@@ -531,8 +531,11 @@ def test_the_default_quality_keeps_the_grain_of_photographs() -> None:
 
 
 @pytest.mark.slow
-def test_a_network_measures_the_same_on_both(source: Path, made: Made, tmp_path: Path) -> None:
-    """It has learnt the pictures by heart, so that its AP means something after a minute."""
+def test_a_network_measures_the_same_on_both(tmp_path: Path) -> None:
+    """It has seen the pictures while it trained, so that its AP means something after a minute.
+
+    There are 549 people: with fifty, chance alone moves the AP by a point.
+    """
     from pipeline_lib.evaluate.coco import evaluate
     from pipeline_lib.evaluate.predict import on_crops, predict
     from pipeline_lib.nets import build_architecture, files
@@ -543,8 +546,11 @@ def test_a_network_measures_the_same_on_both(source: Path, made: Made, tmp_path:
         genotype=[[1, 3, 2, 1], [1, 3, 3, 2], [1, 3, 4, 2], [1, 3, 6, 1], [1, 3, 6, 1], [1, 3, 8, 1], [1, 3, 8, 1]],
         height=HEIGHT, width=WIDTH, expansion=(2,) * 7, stem=16, head=48, head_layers=1,
     )  # fmt: skip
+    source = tmp_path / "source"
+    synthesize(SyntheticConfig(train_images=240, val_images=1), 3, source)
+    made = {"images": converted(source, tmp_path / "images"), "narrow": converted(source, tmp_path / "narrow", NARROW)}
     settings = TrainSettings(
-        epochs=70,
+        epochs=16,
         batch=8,
         base_rate=0.02,
         batch_norm_momentum=0.9,
@@ -572,5 +578,5 @@ def test_a_network_measures_the_same_on_both(source: Path, made: Made, tmp_path:
         batches = records.dataset(made[name], batch=16, metadata=True, threads=2, **SIZE).as_numpy_iterator()
         found = predict(network, batches, schema=COCO_KEYPOINTS, settings=EvaluationConfig(flip_test="off"), examples=1)
         precision[name] = evaluate(annotations, found, COCO_KEYPOINTS.sigmas)["metrics"]["AP"]
-    assert precision["images"] > 0.4, precision
+    assert precision["images"] > 0.6, precision
     assert precision["narrow"] == pytest.approx(precision["images"], abs=0.01), precision

@@ -49,9 +49,10 @@ PURPOSE = {
 
 # Keys of `conversion` that change no byte of the records.
 HOW_CONVERTED = ("runner", "mode", "workers", "options")
-# Nor those of parts of images that are crops already, and those of whole images.
+# Nor, of crops that are final, their resolution, of raw ones, the quality of JPEGs, and all of these of whole images.
 OF_PARTS = ("crop_resolution",)
-OF_CROPS = ("crop_encoding", "jpeg_quality", *OF_PARTS)
+OF_JPEGS = ("jpeg_quality",)
+OF_CROPS = ("crop_encoding", *OF_JPEGS, *OF_PARTS)
 
 GENERATION = r"\d\d\d+"
 
@@ -352,12 +353,14 @@ def reach(loaded: Config, folder: str) -> str:
 def content(loaded: Config, folder: str) -> str:
     """The settings of the conversion that the bytes of a folder of records depend on, as JSON text."""
     found = record_folders(loaded)[folder]
-    without: tuple[str, ...] = ()
+    without = ["shards", *HOW_CONVERTED]
     if found is None:
-        without = OF_CROPS
+        without += OF_CROPS
     elif found.is_final:  # the crop itself
-        without = OF_PARTS
-    return settings(loaded.conversion, "shards", *HOW_CONVERTED, *without)
+        without += OF_PARTS
+    if loaded.conversion.crop_encoding == "raw":
+        without += OF_JPEGS
+    return settings(loaded.conversion, *without)
 
 
 def search_splits(loaded: Config) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ One shard is one element of the pipeline: no record ever goes through a group-by
 whatever runner, mode and number of workers wrote them. The manifest is written last.
 """
 
-import json
 import logging
 import shutil
 import tempfile
@@ -92,7 +91,7 @@ def convert(
     with _plans(folder) as plans:
         names = plan(selection.people, settings.shard_size, plans, verdict)
         with _progress(split, plans, len(names)):
-            cropped = json.dumps(form.content()) if form else ""
+            cropped = form.model_dump_json() if form else ""
             beam.run([(name, str(plans), str(images.resolve()), str(folder), cropped) for name in names], settings)
         written = [read_outcome(plans / f"{name}{DONE}") for name in names]
     _remove_temporary(folder)
@@ -101,7 +100,7 @@ def convert(
         "split": split,
         "boxes": "detections" if purpose == "detections" else "ground_truth",
         "records": settings.records,
-        **({"crops": form.content()} if form else {}),
+        **({"crops": form.model_dump()} if form else {}),
         "keypoints": schema.model_dump(mode="json"),
         "part": None if part is None else asdict(part),
         "examples": len(selection.people),

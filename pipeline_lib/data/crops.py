@@ -15,25 +15,23 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
 
 from pipeline_lib.config import ConversionSettings, Reach
 from pipeline_lib.data import augment
 from pipeline_lib.data.images import decode
 
-Encoding = Literal["jpeg", "raw"]
-
 QUALITY_FINAL, QUALITY_PART = 96, 92
 """Of JPEGs: their loss stays below 2 of 255 levels in the mean for pictures of nothing but grain, in crops and in what is warped."""
 
 
-@dataclass(frozen=True)
-class Form:
-    """What crop records are made for, and how their pixels are stored.
+class Form(BaseModel):
+    """What crop records are made for, and how their pixels are stored, as it is written into the manifest.
 
     Attributes:
         reach: the crops that they can show.
@@ -42,33 +40,23 @@ class Form:
         resolution: pixels to one of a crop of scale 1, at most, along each axis.
     """
 
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
     reach: Reach
-    encoding: Encoding
+    encoding: Literal["jpeg", "raw"]
     quality: int | None
     resolution: float
-
-    def content(self) -> dict[str, Any]:
-        """As it is written into the manifest."""
-        return vars(self) | {"reach": self.reach.model_dump()}
 
 
 def wanted(conversion: ConversionSettings, reach: Reach) -> Form:
     """The form of crop records for `reach` that a configuration asks for."""
     quality = conversion.jpeg_quality or (QUALITY_FINAL if reach.is_final else QUALITY_PART)
     return Form(
-        reach,
-        conversion.crop_encoding,
-        quality if conversion.crop_encoding == "jpeg" else None,
-        1.0 if reach.is_final else conversion.crop_resolution,
+        reach=reach,
+        encoding=conversion.crop_encoding,
+        quality=quality if conversion.crop_encoding == "jpeg" else None,
+        resolution=1.0 if reach.is_final else conversion.crop_resolution,
     )
-
-
-def form(content: Mapping[str, Any]) -> Form:
-    """What `Form.content` gave; raises `KeyError` or `ValueError` for something else."""
-    if content["encoding"] not in get_args(Encoding):
-        raise ValueError(f"encoding {content['encoding']}")
-    reach, resolution = Reach.model_validate(content["reach"]), float(content["resolution"])
-    return Form(reach, content["encoding"], content["quality"], resolution)
 
 
 @lru_cache(maxsize=32)

@@ -16,12 +16,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline_lib import remote
 from pipeline_lib.artifacts import read_document
@@ -72,8 +72,16 @@ class _Content(BaseModel):
     keypoints: KeypointSchema
     examples: int = Field(strict=True)
     shards: tuple[_ShardEntry, ...]
-    crops: dict[str, Any] | None = None
+    form: crops.Form | None = Field(None, alias="crops")
     folder: str | None = Field(None, pattern=NOT_ENDED)
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        if (self.records == "crops") != (self.form is not None):
+            raise ValueError(
+                f"records: {self.records}, {'without' if self.form is None else 'with'} a description of crops"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -104,16 +112,13 @@ def read_manifest(path: str | os.PathLike[str] | Remote) -> Manifest:
     again = CONVERT_AGAIN
     try:
         content = _Content.model_validate(_document(path, again))
-        cropped = crops.form(content.crops or {}) if content.records == "crops" else None
     except ValidationError as error:
         raise ArtifactError(f"{path}: not a manifest of records: {explain(error)}; {again}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a manifest of records: crops: {error!r}; {again}") from None
     folder = path.parent if content.folder is None else remote.place(content.folder)
     shards = tuple(
         Shard(folder / shard.file, shard.examples, shard.bytes, shard.sha256 or "") for shard in content.shards
     )
-    manifest = Manifest(path, content.keypoints, content.boxes, shards, cropped)
+    manifest = Manifest(path, content.keypoints, content.boxes, shards, content.form)
     if manifest.examples != content.examples:
         raise ArtifactError(f"{path}: {content.examples} examples, but its shards have {manifest.examples}; {again}")
     if not shards:

@@ -68,7 +68,7 @@ def write_shard(name: str, plans: str, images: str, output: str, cropped: str = 
     """
     outcome: dict[str, Any]
     try:
-        form = crops.form(json.loads(cropped)) if cropped else None
+        form = crops.Form.model_validate_json(cropped) if cropped else None
         outcome = _write(name, remote.place(plans), remote.place(images), remote.place(output), form)
     except EvoPoseError as error:
         outcome = {"error": str(error)}

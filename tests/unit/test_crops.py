@@ -5,6 +5,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +330,7 @@ def test_the_manifest_says_what_crops_are_made_for(made: Made) -> None:
     reach = {"height": HEIGHT, "width": WIDTH, "scale": 1.3, "rotation": 80.0}
     assert content["records"] == "crops"
     assert content["crops"] == {"reach": reach, "encoding": "jpeg", "quality": 92, "resolution": 4.0}
-    assert made["wide"].form == crops.Form(WIDE, "jpeg", 92, 4.0)
+    assert made["wide"].form == crops.Form(reach=WIDE, encoding="jpeg", quality=92, resolution=4.0)
     assert json.loads(made["narrow"].path.read_text())["crops"]["quality"] == 96
     assert form_of(NARROW, crop_resolution=7).resolution == 1, "whatever is configured, the record is the crop"
     raw = json.loads(made["narrow raw"].path.read_text())["crops"]
@@ -349,7 +350,9 @@ def test_the_quality_is_the_configured_one(source: Path, made: Made, tmp_path: P
     assert size(converted(source, tmp_path, NARROW, jpeg_quality=50)) < size(made["narrow"]) / 2
     for reach in (NARROW, WIDE):
         asked = ConversionSettings(records="crops", jpeg_quality=50)
-        assert crops.wanted(asked, reach) == crops.Form(reach, "jpeg", 50, 1.0 if reach == NARROW else 4.0)
+        assert crops.wanted(asked, reach) == crops.Form(
+            reach=reach, encoding="jpeg", quality=50, resolution=1.0 if reach == NARROW else 4.0
+        )
 
 
 @pytest.mark.parametrize(("reach", "sampling"), [(NARROW, 0), (WIDE, 2)])
@@ -452,7 +455,7 @@ def test_damaged_crops_are_named(
         for image in (good, content)[encoding == "raw" :]:
             write_record(stream, example(image, **PLACED))
     shard = records.Shard(tmp_path / "00000-of-00001.tfrecord", 1 + (encoding == "jpeg"))
-    other = crops.Form(reach, encoding, None, 4.0)
+    other = crops.Form(reach=reach, encoding=encoding, quality=None, resolution=4.0)
     manifest = dataclasses.replace(made["narrow"], path=tmp_path / "manifest.json", shards=(shard,), form=other)
     with pytest.raises(DataError) as caught:
         read(manifest, batch=2)
@@ -487,7 +490,7 @@ def test_records_that_cannot_be_placed_in_the_image_are_named(
     with (tmp_path / "00000-of-00001.tfrecord").open("wb") as stream:
         write_record(stream, example(bytes(3 * HEIGHT * WIDTH), **of_crops))
     shard = records.Shard(tmp_path / "00000-of-00001.tfrecord", 1)
-    other = crops.Form(WIDE, "raw", None, 4.0)
+    other = crops.Form(reach=WIDE, encoding="raw", quality=None, resolution=4.0)
     manifest = dataclasses.replace(made["wide"], path=tmp_path / "manifest.json", shards=(shard,), form=other)
     with pytest.raises(
         ArtifactError, match=r"record 0: (not a record of this workflow|its box is) .*; run the conversion again"
@@ -496,23 +499,48 @@ def test_records_that_cannot_be_placed_in_the_image_are_named(
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "problem"),
     [
-        {"encoding": "gif"},
-        {"encoding": None},
-        {"reach": {"height": 8}},
-        {"reach": {"height": 8, "width": 8, "scale": 0.5}},
-        {"reach": None},
-        {"resolution": None},
-        {"resolution": ...},
+        ({"encoding": "gif"}, "crops.encoding: Input should be 'jpeg' or 'raw' (given: 'gif')"),
+        ({"encoding": None}, "crops.encoding: Input should be 'jpeg' or 'raw' (given: None)"),
+        ({"reach": {"height": 8}}, "crops.reach.width: Field required"),
+        ({"reach": {"height": 8, "width": 8, "scale": 0.5}}, "crops.reach.scale: Input should be greater than"),
+        ({"reach": None}, "crops.reach.height: Field required"),
+        ({"quality": "90"}, "crops.quality: an integer is expected"),
+        ({"resolution": None}, "crops.resolution: a number is expected"),
+        ({"resolution": math.nan}, "crops.resolution: Input should be a finite number"),
+        ({"resolution": ...}, "crops.resolution: Field required"),
+        ({"colours": 3}, "crops.colours: unknown key"),
     ],
 )
-def test_a_damaged_description_of_crops_is_named(made: Made, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_damaged_description_of_crops_is_named(
+    made: Made, tmp_path: Path, change: dict[str, Any], problem: str
+) -> None:
     """...: it has no such key."""
     content = json.loads(made["narrow"].path.read_text())
     content["crops"] = {key: value for key, value in (content["crops"] | change).items() if value is not ...}
     (tmp_path / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(ArtifactError, match=r"manifest\.json: not a manifest of records: .*run the conversion again"):
+    with pytest.raises(ArtifactError) as caught:
+        records.read_manifest(tmp_path / "manifest.json")
+    begin = f"{tmp_path / 'manifest.json'}: not a manifest of records: {problem}"
+    assert str(caught.value).startswith(begin)
+    assert "; run the conversion again" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "problem"),
+    [
+        ("narrow", {"crops": None}, "records: crops, without a description of crops"),
+        ("narrow", {"records": "images"}, "records: images, with a description of crops"),
+        ("images", {"records": "crops"}, "records: crops, without a description of crops"),
+    ],
+)
+def test_records_and_their_description_are_of_one_kind(
+    made: Made, tmp_path: Path, name: str, change: dict[str, Any], problem: str
+) -> None:
+    content = json.loads(made[name].path.read_text()) | change
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(ArtifactError, match=rf"manifest\.json: not a manifest of records: {problem}; run the conv"):
         records.read_manifest(tmp_path / "manifest.json")
 
 

@@ -387,7 +387,9 @@ def test_records_are_made_again_for_what_changes_their_bytes_alone():
         "crops/96x64_scale1.25_rotation30",
         "crops/128x96_scale1.25_rotation30",
     }
-    raw = contents(records="crops", crop_encoding="raw", workers=3, shards="elsewhere")
+    coarse = contents(records="crops", jpeg_quality=50)
+    assert all(crops[folder] != coarse[folder] for folder in crops)
+    raw = contents(records="crops", crop_encoding="raw", jpeg_quality=50, workers=3, shards="elsewhere")
     assert all(crops[folder] != raw[folder] for folder in crops)
     assert set(raw.values()) == {'{"records":"crops","crop_encoding":"raw"}'}
     assert contents() == contents(crop_encoding="raw", jpeg_quality=50, crop_resolution=1) == {"images": "{}"}
